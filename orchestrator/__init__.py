@@ -1,0 +1,1 @@
+"""Orchestrate quantum jobs: your own quantum cloud in one package."""

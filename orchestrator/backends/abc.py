@@ -1,0 +1,232 @@
+"""The adapter contract: what a backend's author writes.
+
+An adapter serves one or more backends. It declares `capabilities` as data, and it implements one of
+three forms, each built on the next:
+
+* `run(attempt)`: a coroutine per job;
+* `run_batch(attempts)`: a coroutine per batch;
+* `serve(backend, ready, emit)`: the full form, a stream of ready jobs and free emission.
+
+Queueing, leases, heartbeats, fencing, retries, time limits and cancel are the dispatcher's work.
+Register the class under the entry-point group ``orchestrator.backends``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import anyio
+import msgspec
+
+from orchestrator.circuits import ir
+from orchestrator.clock import Clock, NewId
+from orchestrator.errors import ExecutionError
+from orchestrator.model import BackendState, Characterization, Failure, Job, Record, Result
+
+if TYPE_CHECKING:
+    from orchestrator.workers.pool import WorkerPool
+
+
+class NoiseModel(Record):
+    """A noise model a backend offers: its width limit in qubits."""
+
+    qubits: int
+
+
+class Capabilities(Record):
+    """What a backend can do, as data. Validation, ``GET /backends`` and the kits read it.
+
+    Attributes:
+        qubits: Widest circuit, in wires that gates touch.
+        gatesets: Accepted gate sets.
+        gates: Names for ``supported_gates``; `native_gates` for ``supported_native_gates``. Only native names restrict.
+        noise_models: Accepted noise models by name; empty where none may be asked for.
+        concurrency: Attempts (or batches) running at one time.
+        batch: Most attempts handed over at once.
+        instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
+            two events of one commit.
+        run_limit_s: Longest run of one attempt, seconds; 0 for no limit.
+        cost_model: ``QCT`` or ``2QGE_operations`` where runs are priced.
+    """
+
+    backend: str
+    qubits: int
+    kind: str = "simulator"
+    gatesets: tuple[str, ...] = ("qis", "native")
+    gates: tuple[str, ...] = ()
+    native_gates: tuple[str, ...] = ("gpi", "gpi2", "ms", "zz", "nop")
+    max_shots: int = 1_000_000
+    noise_models: dict[str, NoiseModel] = msgspec.field(default_factory=dict)
+    error_mitigations: tuple[str, ...] = ()
+    concurrency: int = 1
+    batch: int = 1
+    instant_prepare: bool = True
+    run_limit_s: float = 0.0
+    cost_model: str | None = None
+    location: str | None = None
+    power_kw: float | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a job, as an adapter sees it.
+
+    Attributes:
+        job: The job's record.
+        number: Number of this execution, from 1; 0 while the job is being prepared.
+        input: The circuit as `orchestrator.circuits.ir.dumps` wrote it.
+        compiled: What `prepare` returned as compiled circuit, in the same form, or None.
+    """
+
+    job: Job
+    number: int
+    input: bytes
+    compiled: bytes | None = None
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    @cached_property
+    def circuit(self) -> ir.Circuit:
+        """The submitted circuit, decoded at first use."""
+        return ir.loads(self.input)
+
+
+class Prepared(Record):
+    """What `prepare` found out about a job that may run."""
+
+    compiled: bytes | None = None
+    predicted_execution_ms: int | None = None
+    native_gates_1q: int | None = None
+    native_gates_2q: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Ready(Protocol):
+    """The stream of one backend's ready jobs."""
+
+    async def take(self, limit: int, *, start: bool = True) -> list[Attempt]:
+        """Claim up to `limit` jobs; waits until there is at least one.
+
+        With `start` the claim records them as started in the same commit; without it they stay
+        ``ready`` under lease until `Emit.started`.
+        """
+        ...
+
+
+class Emit(Protocol):
+    """What an adapter tells about its attempts. Each call returns after the commit.
+
+    News of an attempt that no longer holds its job (canceled, timed out, requeued) is refused silently: the
+    answer says so and the adapter drops the attempt.
+    """
+
+    async def started(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Execution began; answers those that still hold their job."""
+        ...
+
+    async def progress(self, attempt: Attempt, fraction: float) -> None:
+        """Execution is `fraction` (0 to 1) through."""
+        ...
+
+    async def finished(self, outcomes: Sequence[tuple[Attempt, Result | ExecutionError]]) -> None:
+        """Executions ended, each with a result or with the reason it has none."""
+        ...
+
+    async def calibrated(self, characterization: Characterization) -> None:
+        """A backend was calibrated; recorded, and an event of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class AdapterContext:
+    """What an adapter is given when it is opened. Nothing else of the host is reachable.
+
+    Attributes:
+        settings: The adapter's own table of the configuration.
+        data: A folder of its own, or None with a memory store.
+        workers: Supervised worker processes for heavy work.
+        queued: ``queued(backend)`` -> jobs of that backend waiting now.
+        characterization: The newest recorded calibration of a backend, or None.
+    """
+
+    clock: Clock
+    new_id: NewId
+    workers: WorkerPool
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Path | None = None
+    characterizations: Mapping[str, Characterization] = field(default_factory=dict)
+
+
+class Adapter(ABC):
+    """Base class of adapters. Opened once, closed once; everything in between may run concurrently."""
+
+    name: ClassVar[str]
+
+    async def open(self, context: AdapterContext) -> None:
+        """Acquire what is needed. Raises to report the adapter as unavailable."""
+
+    async def aclose(self) -> None:
+        """Release everything; called once, also after a failed `open`."""
+
+    def capabilities(self) -> Sequence[Capabilities]:
+        """One entry per backend; asked after `open`, constant from then on."""
+        raise NotImplementedError
+
+    def state(self, backend: str) -> BackendState:
+        """What moves about a backend; the dispatcher fills in the queue."""
+        return BackendState(backend=backend)
+
+    def initial_characterizations(self) -> Sequence[Characterization]:
+        """Calibrations to record at start for backends that have none."""
+        return ()
+
+    async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+        """Check and compile; one answer per attempt, in order. Must be repeatable.
+
+        Called only where `instant_prepare` is false, after the capabilities were checked.
+        """
+        return [Prepared() for _ in attempts]
+
+    def predict_ms(self, attempt: Attempt) -> int | None:
+        """Predicted duration of one execution, milliseconds, where that is cheap to know."""
+        return None
+
+    async def run(self, attempt: Attempt) -> Result:
+        """Execute one attempt. Canceled (as anyio cancels) when the job is.
+
+        Raises:
+            ExecutionError: The attempt failed; any other exception is an `InternalError` of the job.
+        """
+        raise NotImplementedError
+
+    async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        """Execute a batch; one answer per attempt, in order."""
+        return [await run_guarded(self.run(attempt)) for attempt in attempts]
+
+    async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+        """Serve one backend until canceled. The default runs `concurrency` lanes of `run_batch`."""
+
+        async def lane() -> None:
+            while True:
+                attempts = await ready.take(backend.batch)
+                outcomes = await self.run_batch(attempts)
+                await emit.finished(list(zip(attempts, outcomes, strict=True)))
+
+        async with anyio.create_task_group() as lanes:
+            for _ in range(backend.concurrency):
+                lanes.start_soon(lane)
+
+    async def cancel(self, attempt: Attempt) -> None:
+        """The attempt's job was canceled or timed out: stop working on it, if that is possible."""
+
+    async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued."""
+        return []

@@ -1,0 +1,236 @@
+"""Every error this package raises, in one tree.
+
+Each class names a condition and carries its stable ``code``, which HTTP answers,
+the CLI and the logs repeat. Messages are written for people and never echo raw
+bytes of a request.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OrchestratorError(Exception):
+    """Root of the tree. ``code`` is stable; the message is not."""
+
+    code: ClassVar[str] = "internal"
+
+
+# -- requests -----------------------------------------------------------------------------
+
+
+class InvalidRequest(OrchestratorError):
+    """The request is wrong and would be wrong again.
+
+    Attributes:
+        code: One of the stable codes of the reliability paper.
+        fields: Names of the offending members, such as ``("input.circuit[3].gate",)``.
+        source: The part of the request they stand in: ``body``, ``query`` or ``params``.
+    """
+
+    code = "invalid_request"
+
+    def __init__(
+        self, message: str, *, code: str = "invalid_request", fields: tuple[str, ...] = (), source: str = "body"
+    ) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]
+        self.fields = fields
+        self.source = source
+
+
+class BackendNotFound(InvalidRequest):
+    """No enabled adapter serves a backend of that name."""
+
+    def __init__(self, backend: str, known: tuple[str, ...]) -> None:
+        listing = ", ".join(known) or "none"
+        super().__init__(f"unknown backend; available: {listing}", code="unknown_backend", fields=("backend",))
+        self.backend = backend
+
+
+class IdempotencyMismatch(InvalidRequest):
+    """The idempotency key was used before, with another body."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this Idempotency-Key was already used with another body",
+            code="idempotency_mismatch",
+            fields=("Idempotency-Key",),
+            source="headers",
+        )
+
+
+class InvalidCursor(InvalidRequest):
+    """The cursor was not issued by this log."""
+
+    def __init__(self) -> None:
+        super().__init__("the cursor was not issued by this log", code="invalid_cursor", fields=("cursor",), source="query")
+
+
+class CursorExpired(OrchestratorError):
+    """Retention has removed events after this cursor; read a snapshot and go on from `resume`."""
+
+    code = "cursor_expired"
+
+    def __init__(self, resume: str) -> None:
+        super().__init__("events after this cursor have been removed by retention")
+        self.resume = resume
+
+
+class JobNotFound(OrchestratorError):
+    """No such job in this project: unknown, deleted and foreign ids look the same."""
+
+    code = "not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__("job not found")
+        self.job_id = job_id
+
+
+class ProjectNotFound(OrchestratorError):
+    """No project of that name or id."""
+
+    code = "not_found"
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f"project not found: {project}")
+
+
+class KeyNotFound(OrchestratorError):
+    """No API key of that id in the project."""
+
+    code = "not_found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"key not found: {key_id}")
+
+
+class IllegalTransition(OrchestratorError):
+    """The state machine has no such move; nothing changed."""
+
+    code = "illegal_transition"
+
+    def __init__(self, status: str, cause: str) -> None:
+        super().__init__(f"a job that is {status} cannot be {cause}")
+        self.status = status
+        self.cause = cause
+
+
+class JobFailed(OrchestratorError):
+    """The awaited job ended as failed. ``failure_code`` and the message are the job's own."""
+
+    code = "job_failed"
+
+    def __init__(self, job_id: str, failure_code: str, message: str) -> None:
+        super().__init__(f"{failure_code}: {message}")
+        self.job_id = job_id
+        self.failure_code = failure_code
+
+
+class JobCanceled(OrchestratorError):
+    """The awaited job ended as canceled."""
+
+    code = "job_canceled"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__("the job was canceled")
+        self.job_id = job_id
+
+
+class ResultNotReady(OrchestratorError):
+    """The job has not completed, so it has no result."""
+
+    code = "not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__("the job has no result")
+        self.job_id = job_id
+
+
+# -- backends -----------------------------------------------------------------------------
+
+
+class ExecutionError(OrchestratorError):
+    """Raised by adapters: the attempt failed.
+
+    Args:
+        failure_code: A failure code of the vendor contract, such as ``SimulationError``.
+        message: For the person who submitted the job.
+        retryable: Whether another attempt may succeed; counts towards the limit of attempts.
+    """
+
+    code = "execution_error"
+
+    def __init__(self, failure_code: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.failure_code = failure_code
+        self.message = message
+        self.retryable = retryable
+
+
+class WorkerLost(ExecutionError):
+    """The worker process died or stopped answering with this job on it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("InternalError", f"the worker was lost: {reason}", retryable=True)
+
+
+class AdapterUnavailable(OrchestratorError):
+    """A configured adapter is missing or broken; names it and the reason."""
+
+    code = "adapter_unavailable"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"adapter {name!r} is unavailable: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+# -- storage and service ------------------------------------------------------------------
+
+
+class StorageError(OrchestratorError):
+    """The store cannot do what was asked."""
+
+    code = "unavailable"
+
+
+class StoreLocked(StorageError):
+    """Another process owns this data folder."""
+
+    def __init__(self, path: str, owner: str) -> None:
+        super().__init__(f"{path} is in use by process {owner or 'unknown'}")
+
+
+class StorageRefused(StorageError):
+    """The file is foreign, corrupt or written by a newer release; it was not modified."""
+
+
+class StorageFull(StorageError):
+    """The disk is full; nothing of this request was stored."""
+
+    code = "storage_full"
+
+    def __init__(self) -> None:
+        super().__init__("the storage is full")
+
+
+class Unavailable(OrchestratorError):
+    """The service is starting, draining or stopped."""
+
+    code = "unavailable"
+
+
+class SettingsError(OrchestratorError):
+    """A setting is unknown or of the wrong kind; names the file and the key."""
+
+    code = "settings"
+
+
+class UnsupportedEventLoop(OrchestratorError):
+    """Embedding needs the asyncio backend of anyio."""
+
+    code = "unsupported_event_loop"
+
+    def __init__(self, backend: str) -> None:
+        super().__init__(f"the orchestrator runs on asyncio; this is {backend}")

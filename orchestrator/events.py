@@ -1,0 +1,84 @@
+"""Events: the record of what happened, in the order it was committed.
+
+An event is written in the same commit as the change it records. Its `sequence` is assigned by the
+store so that sequence order is commit order; a cursor is ``epoch:sequence``, where the epoch is a
+random id made with the log, so that a cursor of a restored or different log is recognised.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from orchestrator.errors import InvalidCursor
+from orchestrator.lifecycle import Cause, JobStatus
+from orchestrator.model import Record
+
+
+class EventKind(StrEnum):
+    """Kinds of events. The first seven are the causes of the state machine."""
+
+    JOB_SUBMITTED = "job.submitted"
+    JOB_READY = "job.ready"
+    JOB_STARTED = "job.started"
+    JOB_REQUEUED = "job.requeued"
+    JOB_COMPLETED = "job.completed"
+    JOB_FAILED = "job.failed"
+    JOB_CANCELED = "job.canceled"
+    JOB_PROGRESS = "job.progress"
+    JOB_DELETED = "job.deleted"
+    BACKEND_CALIBRATED = "backend.calibrated"
+    BACKEND_CHANGED = "backend.changed"
+
+
+KIND_OF: dict[Cause, EventKind] = {cause: EventKind(f"job.{cause}") for cause in Cause}
+CAUSE_OF: dict[EventKind, Cause] = {kind: cause for cause, kind in KIND_OF.items()}
+
+
+class Event(Record, omit_defaults=True):
+    """One committed event.
+
+    Attributes:
+        sequence: Place in the log, from 1, without holes.
+        job_id: The job, or None for events of a backend.
+        before: Status before; None for a submit. `after`: status after. Both equal the current status for
+            kinds that do not move a job.
+        at: Wall time of the commit's request, Unix milliseconds.
+        data: What else is known: progress, failure, execution time; small.
+    """
+
+    sequence: int
+    kind: EventKind
+    at: int
+    job_id: str | None = None
+    parent_id: str | None = None
+    project_id: str | None = None
+    backend: str | None = None
+    attempt: int = 0
+    before: JobStatus | None = None
+    after: JobStatus | None = None
+    data: dict[str, Any] | None = None
+
+
+class Cursor(msgspec.Struct, frozen=True, order=True):
+    """Where a reader stands: it has seen everything up to and including `sequence`."""
+
+    epoch: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.sequence}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read a cursor back.
+
+        Raises:
+            InvalidCursor: The text is not of the form ``epoch:sequence``.
+        """
+        epoch, separator, digits = text.partition(":")
+        if not (separator and epoch and digits.isascii() and digits.isdigit() and len(digits) <= 18):
+            raise InvalidCursor
+        return cls(epoch, int(digits))

@@ -1,0 +1,187 @@
+"""The domain's records: immutable, version-free, the same for every store and every API.
+
+All times are Unix milliseconds (UTC). All records are frozen `msgspec` structs; a changed job is
+a new record made by `msgspec.structs.replace`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from orchestrator.lifecycle import TERMINAL, JobStatus
+
+CIRCUIT: Final = "ionq.circuit.v1"
+MULTI_CIRCUIT: Final = "ionq.multi-circuit.v1"
+
+#: Limits of the vendor contract (reference, sections 2, 4 and 6).
+MAX_SHOTS: Final = 1_000_000
+MAX_CIRCUITS: Final = 5_000
+MAX_GATES: Final = 150_000
+MAX_SEED: Final = 2**31 - 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the domain's records."""
+
+
+class Noise(Record, omit_defaults=True):
+    """A noise model by name; `seed` (1 to 2**31 - 1) makes its counts reproducible."""
+
+    model: str = "ideal"
+    seed: int | None = None
+
+
+class Failure(Record):
+    """Why a job failed: a code of the vendor contract and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class Stats(Record, omit_defaults=True):
+    """Sizes known at submission: wires touched, circuits, one- and two-qubit (and wider) gates."""
+
+    qubits: int = 0
+    circuits: int = 1
+    gates_1q: int = 0
+    gates_2q: int = 0
+
+
+class JobSpec(Record, omit_defaults=True):
+    """What was asked for; never changes after the submit.
+
+    Attributes:
+        seed: Drawn at the submit unless `noise.seed` gives it; every random choice of a run derives from it.
+        registers: Named classical registers of a circuit: name -> qubit per bit, null for an unused bit.
+    """
+
+    backend: str
+    type: str = CIRCUIT
+    name: str | None = None
+    metadata: dict[str, str] | None = None
+    shots: int = 100
+    noise: Noise | None = None
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    session_id: str | None = None
+    dry_run: bool = False
+    submitter_id: str = ""
+    seed: int = 0
+    stats: Stats = Stats()
+    registers: dict[str, list[int | None]] | None = None
+
+
+class Outcome(Record, omit_defaults=True):
+    """What became known on the way; replaced as a whole by a transition.
+
+    Attributes:
+        predicted_execution_ms: Predicted duration of one execution, milliseconds.
+        execution_ms: Duration on the backend, milliseconds (for a simulated QPU: simulated time).
+        native_gates_1q: Gates of the compiled circuit, by width.
+        characterization_id: The calibration the job ran under.
+        warnings: Sentences for the submitter.
+    """
+
+    failure: Failure | None = None
+    predicted_execution_ms: int | None = None
+    execution_ms: int | None = None
+    native_gates_1q: int | None = None
+    native_gates_2q: int | None = None
+    characterization_id: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Job(Record):
+    """A job as the store knows it. A parent has `children > 0`; a child has `parent_id`.
+
+    Attributes:
+        attempt: Number of the latest execution, from 1; 0 before the first. It fences late results.
+        failed_attempts: Executions that failed in a retryable way or lost their worker.
+    """
+
+    id: str
+    project_id: str
+    spec: JobSpec
+    status: JobStatus
+    submitted_at: int
+    parent_id: str | None = None
+    child_index: int | None = None
+    children: int = 0
+    attempt: int = 0
+    failed_attempts: int = 0
+    ready_at: int | None = None
+    started_at: int | None = None
+    completed_at: int | None = None
+    outcome: Outcome = Outcome()
+
+    @property
+    def backend(self) -> str:
+        return self.spec.backend
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+class Result(Record, omit_defaults=True):
+    """What a backend measured. Keys are integers whose bit k is the outcome of qubit k.
+
+    Attributes:
+        qubits: Width of the register the keys index.
+        probabilities: Outcome -> probability, zeros left out; sums to 1. Exact for an ideal simulation, counts / shots otherwise.
+        counts: Outcome -> number of shots; None where nothing was sampled.
+        shots: Outcome of each shot in order; None where only totals exist.
+        execution_ms: Duration on the backend, milliseconds.
+    """
+
+    qubits: int
+    probabilities: dict[int, float]
+    counts: dict[int, int] | None = None
+    shots: list[int] | None = None
+    execution_ms: int = 0
+    characterization_id: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Project(Record):
+    """Owns keys and jobs; what belongs to one is invisible to all others."""
+
+    id: str
+    name: str
+    created_at: int
+
+
+class ApiKey(Record):
+    """An API key as stored: never its secret, only the SHA-256 of the whole key, in hex."""
+
+    id: str
+    project_id: str
+    name: str
+    digest: str
+    created_at: int
+    revoked_at: int | None = None
+
+
+class Characterization(Record):
+    """One recorded calibration of a backend (reference, section 13); times in seconds, fidelities 0 to 1."""
+
+    id: str
+    backend: str
+    recorded_at: int
+    qubits: int
+    connectivity: list[tuple[int, int]]
+    fidelity: dict[str, dict[str, float | None]]
+    timing: dict[str, float]
+
+
+class BackendState(Record):
+    """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves."""
+
+    backend: str
+    status: str = "available"
+    reason: str | None = None
+    queued: int = 0
+    average_queue_ms: int = 0
+    updated_at: int = 0
+    characterization_id: str | None = None
