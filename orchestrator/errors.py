@@ -64,7 +64,9 @@ class InvalidCursor(InvalidRequest):
     """The cursor was not issued by this log."""
 
     def __init__(self) -> None:
-        super().__init__("the cursor was not issued by this log", code="invalid_cursor", fields=("cursor",), source="query")
+        super().__init__(
+            "the cursor was not issued by this log", code="invalid_cursor", fields=("cursor",), source="query"
+        )
 
 
 class CursorExpired(OrchestratorError):

@@ -14,7 +14,6 @@ import msgspec
 
 from orchestrator.errors import InvalidCursor
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import Record
 
 
 class EventKind(StrEnum):
@@ -37,7 +36,7 @@ KIND_OF: dict[Cause, EventKind] = {cause: EventKind(f"job.{cause}") for cause in
 CAUSE_OF: dict[EventKind, Cause] = {kind: cause for cause, kind in KIND_OF.items()}
 
 
-class Event(Record, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One committed event.
 
     Attributes:

@@ -22,25 +22,21 @@ MAX_GATES: Final = 150_000
 MAX_SEED: Final = 2**31 - 1
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the domain's records."""
-
-
-class Noise(Record, omit_defaults=True):
+class Noise(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A noise model by name; `seed` (1 to 2**31 - 1) makes its counts reproducible."""
 
     model: str = "ideal"
     seed: int | None = None
 
 
-class Failure(Record):
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job failed: a code of the vendor contract and a sentence for people."""
 
     code: str
     message: str
 
 
-class Stats(Record, omit_defaults=True):
+class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Sizes known at submission: wires touched, circuits, one- and two-qubit (and wider) gates."""
 
     qubits: int = 0
@@ -49,7 +45,7 @@ class Stats(Record, omit_defaults=True):
     gates_2q: int = 0
 
 
-class JobSpec(Record, omit_defaults=True):
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for; never changes after the submit.
 
     Attributes:
@@ -72,7 +68,7 @@ class JobSpec(Record, omit_defaults=True):
     registers: dict[str, list[int | None]] | None = None
 
 
-class Outcome(Record, omit_defaults=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became known on the way; replaced as a whole by a transition.
 
     Attributes:
@@ -92,7 +88,7 @@ class Outcome(Record, omit_defaults=True):
     warnings: tuple[str, ...] = ()
 
 
-class Job(Record):
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job as the store knows it. A parent has `children > 0`; a child has `parent_id`.
 
     Attributes:
@@ -124,12 +120,13 @@ class Job(Record):
         return self.status in TERMINAL
 
 
-class Result(Record, omit_defaults=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a backend measured. Keys are integers whose bit k is the outcome of qubit k.
 
     Attributes:
         qubits: Width of the register the keys index.
-        probabilities: Outcome -> probability, zeros left out; sums to 1. Exact for an ideal simulation, counts / shots otherwise.
+        probabilities: Outcome -> probability, zeros left out; sums to 1. Exact for an ideal simulation, else
+            counts / shots.
         counts: Outcome -> number of shots; None where nothing was sampled.
         shots: Outcome of each shot in order; None where only totals exist.
         execution_ms: Duration on the backend, milliseconds.
@@ -144,7 +141,7 @@ class Result(Record, omit_defaults=True):
     warnings: tuple[str, ...] = ()
 
 
-class Project(Record):
+class Project(msgspec.Struct, frozen=True, kw_only=True):
     """Owns keys and jobs; what belongs to one is invisible to all others."""
 
     id: str
@@ -152,7 +149,7 @@ class Project(Record):
     created_at: int
 
 
-class ApiKey(Record):
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key as stored: never its secret, only the SHA-256 of the whole key, in hex."""
 
     id: str
@@ -163,7 +160,7 @@ class ApiKey(Record):
     revoked_at: int | None = None
 
 
-class Characterization(Record):
+class Characterization(msgspec.Struct, frozen=True, kw_only=True):
     """One recorded calibration of a backend (reference, section 13); times in seconds, fidelities 0 to 1."""
 
     id: str
@@ -175,7 +172,7 @@ class Characterization(Record):
     timing: dict[str, float]
 
 
-class BackendState(Record):
+class BackendState(msgspec.Struct, frozen=True, kw_only=True):
     """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves."""
 
     backend: str

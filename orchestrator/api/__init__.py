@@ -1,0 +1,1 @@
+"""The aiohttp application: vendor routes, feed, authentication, limits."""

@@ -1,0 +1,1 @@
+"""Backends: the adapter contract, capabilities, discovery by entry point."""

@@ -14,7 +14,7 @@ Register the class under the entry-point group ``orchestrator.backends``.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,23 +22,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import anyio
 import msgspec
+import structlog
 
 from orchestrator.circuits import ir
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import ExecutionError
-from orchestrator.model import BackendState, Characterization, Failure, Job, Record, Result
+from orchestrator.model import BackendState, Characterization, Failure, Job, Result
 
 if TYPE_CHECKING:
     from orchestrator.workers.pool import WorkerPool
 
+log = structlog.get_logger()
 
-class NoiseModel(Record):
+
+class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
     """A noise model a backend offers: its width limit in qubits."""
 
     qubits: int
 
 
-class Capabilities(Record):
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend can do, as data. Validation, ``GET /backends`` and the kits read it.
 
     Attributes:
@@ -72,7 +75,7 @@ class Capabilities(Record):
     power_kw: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attempt:
     """One execution of a job, as an adapter sees it.
 
@@ -99,7 +102,7 @@ class Attempt:
         return ir.loads(self.input)
 
 
-class Prepared(Record):
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """What `prepare` found out about a job that may run."""
 
     compiled: bytes | None = None
@@ -153,8 +156,7 @@ class AdapterContext:
         settings: The adapter's own table of the configuration.
         data: A folder of its own, or None with a memory store.
         workers: Supervised worker processes for heavy work.
-        queued: ``queued(backend)`` -> jobs of that backend waiting now.
-        characterization: The newest recorded calibration of a backend, or None.
+        characterizations: The newest recorded calibration of each backend.
     """
 
     clock: Clock
@@ -165,10 +167,24 @@ class AdapterContext:
     characterizations: Mapping[str, Characterization] = field(default_factory=dict)
 
 
+async def guarded(run: Awaitable[Result]) -> Result | ExecutionError:
+    """The answer of one execution, every exception of the author's code turned into an `ExecutionError`."""
+    try:
+        return await run
+    except ExecutionError as error:
+        return error
+    except Exception as error:
+        log.exception("adapter raised")
+        return ExecutionError("InternalError", f"the backend raised {type(error).__name__}")
+
+
 class Adapter(ABC):
     """Base class of adapters. Opened once, closed once; everything in between may run concurrently."""
 
     name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._scopes: dict[Attempt, anyio.CancelScope] = {}
 
     async def open(self, context: AdapterContext) -> None:
         """Acquire what is needed. Raises to report the adapter as unavailable."""
@@ -209,7 +225,7 @@ class Adapter(ABC):
 
     async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
         """Execute a batch; one answer per attempt, in order."""
-        return [await run_guarded(self.run(attempt)) for attempt in attempts]
+        return [await guarded(self.run(attempt)) for attempt in attempts]
 
     async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
         """Serve one backend until canceled. The default runs `concurrency` lanes of `run_batch`."""
@@ -217,15 +233,27 @@ class Adapter(ABC):
         async def lane() -> None:
             while True:
                 attempts = await ready.take(backend.batch)
-                outcomes = await self.run_batch(attempts)
-                await emit.finished(list(zip(attempts, outcomes, strict=True)))
+                with anyio.CancelScope() as scope:
+                    if len(attempts) == 1:
+                        self._scopes[attempts[0]] = scope
+                    try:
+                        outcomes = await self.run_batch(attempts)
+                    finally:
+                        self._scopes.pop(attempts[0], None)
+                if not scope.cancelled_caught:
+                    await emit.finished(list(zip(attempts, outcomes, strict=True)))
 
         async with anyio.create_task_group() as lanes:
             for _ in range(backend.concurrency):
                 lanes.start_soon(lane)
 
     async def cancel(self, attempt: Attempt) -> None:
-        """The attempt's job was canceled or timed out: stop working on it, if that is possible."""
+        """The attempt's job was canceled or timed out: stop working on it, if that is possible.
+
+        The default cancels a `run` (or a `run_batch` of one) and lets larger batches finish.
+        """
+        if (scope := self._scopes.get(attempt)) is not None:
+            scope.cancel()
 
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued."""

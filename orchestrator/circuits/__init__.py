@@ -1,0 +1,1 @@
+"""Circuits: the IR, gates and their matrices, validation and limits, native compilation, formats in and out."""

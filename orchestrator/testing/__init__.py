@@ -1,0 +1,1 @@
+"""Clock, fakes and conformance kits for authors of adapters and stores."""
