@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from orchestrator.circuits.ir import Circuit
 from orchestrator.lifecycle import TERMINAL, JobStatus
 
 CIRCUIT: Final = "ionq.circuit.v1"
@@ -68,6 +69,28 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     registers: dict[str, list[int | None]] | None = None
 
 
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One submission, whatever door it came through.
+
+    Attributes:
+        circuits: The circuits in order; exactly one unless `multi`.
+        multi: Make a parent with one child per circuit (also for a single circuit).
+        settings: The vendor's ``settings`` object, kept as given.
+    """
+
+    backend: str
+    circuits: tuple[Circuit, ...]
+    multi: bool = False
+    shots: int = 100
+    name: str | None = None
+    metadata: dict[str, str] | None = None
+    noise: Noise | None = None
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    session_id: str | None = None
+    dry_run: bool = False
+    submitter_id: str = ""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became known on the way; replaced as a whole by a transition.
 
@@ -109,6 +132,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ready_at: int | None = None
     started_at: int | None = None
     completed_at: int | None = None
+    deleted_at: int | None = None
     outcome: Outcome = Outcome()
 
     @property
@@ -139,6 +163,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     execution_ms: int = 0
     characterization_id: str | None = None
     warnings: tuple[str, ...] = ()
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs, newest first, and the cursor of the next page; None on the last."""
+
+    jobs: list[Job]
+    next: str | None = None
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
