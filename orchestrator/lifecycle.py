@@ -91,6 +91,35 @@ def transition(status: JobStatus, cause: Cause) -> JobStatus:
     raise IllegalTransition(status, cause)
 
 
+#: Causes that lead a job forward, in order; the way to a status is a run of these.
+_FORWARD: Final = (_C.SUBMITTED, _C.READY, _C.STARTED, _C.COMPLETED)
+
+
+def path(before: JobStatus | None, after: JobStatus) -> tuple[Cause, ...]:
+    """The causes that lead from `before` (None: not yet submitted) to `after`, shortest way.
+
+    Used where several steps are known together and are written together: a submit that is ready at once, a
+    parent whose children did all their steps in one batch.
+
+    Raises:
+        IllegalTransition: No run of causes leads there.
+    """
+    if before is after:
+        return ()
+    if before is None:
+        return (_C.SUBMITTED, *path(_S.SUBMITTED, after))
+    if (before, after) == (_S.STARTED, _S.READY):
+        return (_C.REQUEUED,)
+    cause = Cause(after)
+    if after in {_S.FAILED, _S.CANCELED}:
+        transition(before, cause)
+        return (cause,)
+    steps = [TARGET[step] for step in _FORWARD]
+    if before not in steps or steps.index(before) > steps.index(after):
+        raise IllegalTransition(before, cause)
+    return _FORWARD[steps.index(before) + 1 : steps.index(after) + 1]
+
+
 def mermaid() -> str:
     """The table as a Mermaid state diagram; the one in the docs is this text."""
     lines = ["stateDiagram-v2", f"    [*] --> {_S.SUBMITTED}"]

@@ -1,0 +1,231 @@
+"""The store contract.
+
+A store keeps jobs, their inputs and results, the event log, projects, keys and calibrations. It has
+two sides:
+
+* **writes** are operations (`Submit`, `Apply`, `Record`). Whatever waits is run as one batch in one commit;
+  the answer comes after the commit. A cancelled write has an unknown outcome: it may be committed.
+* **reads** see committed state only, and always name the project.
+
+Every transition is a guarded write: a `Move` applies only if the job still has the status and the attempt
+of `Move.before`. The rules of families (a parent follows its children) are kept by `ledger`, for all stores.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.events import Event, EventKind
+from orchestrator.lifecycle import JobStatus
+from orchestrator.model import ApiKey, Characterization, Job, Project
+
+
+@dataclass(slots=True)
+class Draft:
+    """A job about to be stored, already in the status it starts with; parents have no input."""
+
+    job: Job
+    input: bytes | None = None
+
+
+@dataclass(slots=True)
+class Idempotency:
+    """A client's idempotency key and the digest of the body it came with, scoped to the project."""
+
+    key: str
+    digest: str
+
+
+@dataclass(slots=True)
+class Submit:
+    """Store drafts (a parent before its children). Answers the first draft's job, or the one of an earlier
+    submit with the same idempotency key.
+
+    Raises:
+        IdempotencyMismatch: The key was used with another body.
+    """
+
+    drafts: Sequence[Draft]
+    idempotency: Idempotency | None = None
+
+
+@dataclass(slots=True)
+class Move:
+    """One guarded change of one job, and its event.
+
+    Attributes:
+        before: The job as the caller knows it; its status and attempt are the guard.
+        after: The job as it shall be.
+        kind: What is recorded. Progress keeps the status; all others follow `lifecycle.transition`.
+        result: Encoded `Result`, stored with a completion.
+        compiled: Compiled circuit, stored with the move that makes the job ready.
+        data: Extra members of the event.
+    """
+
+    before: Job
+    after: Job
+    kind: EventKind
+    at: int
+    result: bytes | None = None
+    compiled: bytes | None = None
+    data: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Apply:
+    """Apply moves; answers for each whether it applied. Moves of one operation are not all-or-nothing."""
+
+    moves: Sequence[Move]
+
+
+@dataclass(slots=True)
+class Record:
+    """Record an event that moves no job, and the calibration it tells of. The sequence is assigned by the store."""
+
+    event: Event
+    characterization: Characterization | None = None
+
+
+Write = Submit | Apply | Record
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What to list; None means any. Children appear only when asked for by `ids` or `parent_id`."""
+
+    ids: Collection[str] | None = None
+    parent_id: str | None = None
+    statuses: Collection[JobStatus] | None = None
+    backends: Collection[str] | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` found: counts, and one line for each disagreement between log and tables."""
+
+    jobs: int
+    events: int
+    problems: tuple[str, ...]
+
+
+OnCommit = Callable[[Sequence[Event]], None]
+
+
+class Store(ABC):
+    """See the module. Opened once, closed once, used from one event loop."""
+
+    epoch: str
+
+    @abstractmethod
+    async def open(self, on_commit: OnCommit) -> None:
+        """Open or create. `on_commit` is told the events of each commit, in log order, before its callers are answered.
+
+        Raises:
+            StorageRefused: Foreign, corrupt or newer data; nothing was modified.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Write what waits, release everything."""
+
+    # -- writes -------------------------------------------------------------------------
+
+    @abstractmethod
+    async def submit(self, operation: Submit) -> Job:
+        """Run a `Submit`."""
+
+    @abstractmethod
+    async def apply(self, moves: Sequence[Move]) -> list[bool]:
+        """Run an `Apply`."""
+
+    @abstractmethod
+    async def put_project(self, project: Project) -> None:
+        """Add a project."""
+
+    @abstractmethod
+    async def put_key(self, key: ApiKey) -> None:
+        """Add a key, or replace the one of the same id."""
+
+    @abstractmethod
+    async def record(self, operation: Record) -> None:
+        """Run a `Record`."""
+
+    @abstractmethod
+    async def trim(self, completed_before: int, limit: int) -> int:
+        """Remove up to `limit` ended families whose root ended before that time, with their events; raises the horizon.
+
+        Answers how many jobs went."""
+
+    # -- reads --------------------------------------------------------------------------
+
+    @abstractmethod
+    async def job(self, project_id: str, job_id: str) -> Job | None:
+        """One job of the project, unless deleted."""
+
+    @abstractmethod
+    async def jobs(self, project_id: str, where: JobFilter, *, limit: int, before: str | None = None) -> list[Job]:
+        """Jobs newest first, those older than the id `before`; deleted ones are left out."""
+
+    @abstractmethod
+    async def children(self, project_id: str, parent_id: str) -> list[Job]:
+        """Children in circuit order."""
+
+    @abstractmethod
+    async def input(self, project_id: str, job_id: str) -> tuple[bytes, bytes | None] | None:
+        """Input and compiled circuit of a job, unless deleted."""
+
+    @abstractmethod
+    async def results(self, project_id: str, job_ids: Sequence[str]) -> dict[str, bytes]:
+        """Encoded results of those of the jobs that have one."""
+
+    @abstractmethod
+    async def active(
+        self, backend: str, status: JobStatus, *, after: str | None, limit: int
+    ) -> list[tuple[Job, bytes, bytes | None]]:
+        """Leaf jobs of a backend in that status, oldest first, ids beyond `after`: job, input, compiled."""
+
+    @abstractmethod
+    async def events(
+        self,
+        after: int,
+        *,
+        limit: int,
+        project_id: str | None = None,
+        jobs: Collection[str] = (),
+        kinds: Collection[str] = (),
+    ) -> list[Event]:
+        """Events with a sequence beyond `after`, in order."""
+
+    @abstractmethod
+    def last_sequence(self) -> int:
+        """Sequence of the newest committed event."""
+
+    @abstractmethod
+    async def horizon(self) -> int:
+        """Everything up to this sequence may have been removed by retention."""
+
+    @abstractmethod
+    async def projects(self) -> list[Project]:
+        """All projects, oldest first."""
+
+    @abstractmethod
+    async def keys(self) -> list[ApiKey]:
+        """All keys, revoked ones included."""
+
+    @abstractmethod
+    async def characterizations(
+        self, backend: str, *, start: int | None = None, end: int | None = None, limit: int = 10, offset: int = 0
+    ) -> tuple[list[Characterization], int]:
+        """Recorded calibrations, newest first, and how many match in all."""
+
+    @abstractmethod
+    async def characterization(self, characterization_id: str) -> Characterization | None:
+        """One recorded calibration."""
+
+    @abstractmethod
+    async def verify(self) -> Report:
+        """Fold the event log and compare it with the tables, in one snapshot."""

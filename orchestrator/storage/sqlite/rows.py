@@ -1,0 +1,141 @@
+"""Records to rows and back.
+
+Rows for writing are plain tuples that `msgspec` encodes into one JSON array for a whole batch; members that
+are JSON already go in as `msgspec.Raw`. Bodies above 4 KiB are stored as zlib blobs, smaller ones as text.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from orchestrator.events import Event, EventKind
+from orchestrator.lifecycle import JobStatus
+from orchestrator.model import Job, JobSpec, Outcome
+from orchestrator.storage.abc import Move
+
+COMPRESS_ABOVE: Final = 4096
+JOB_COLUMNS: Final = 17
+
+_encoder = msgspec.json.Encoder()
+encode = _encoder.encode
+_spec = msgspec.json.Decoder(JobSpec).decode
+_outcome = msgspec.json.Decoder(Outcome).decode
+_data = msgspec.json.Decoder(dict[str, Any]).decode
+_KINDS: Final = {str(kind): kind for kind in EventKind}
+_STATUSES: Final = {str(status): status for status in JobStatus}
+_NOTHING: Final = Outcome()
+
+
+def many(rows: Sequence[tuple[Any, ...]]) -> str:
+    """Rows as the JSON text that ``json_each`` takes."""
+    return encode(rows).decode()
+
+
+def job_row(job: Job) -> tuple[Any, ...]:
+    """A new job, in the order of the table's columns."""
+    return (
+        job.id,
+        job.project_id,
+        job.parent_id,
+        job.child_index,
+        job.children,
+        job.spec.session_id,
+        job.spec.backend,
+        job.status,
+        job.attempt,
+        job.failed_attempts,
+        job.submitted_at,
+        job.ready_at,
+        job.started_at,
+        job.completed_at,
+        job.deleted_at,
+        job.spec,
+        None if job.outcome is _NOTHING else job.outcome,
+    )
+
+
+def move_row(move: Move) -> tuple[Any, ...]:
+    """A move: its guard, then the columns it sets."""
+    before, after = move.before, move.after
+    return (
+        before.id,
+        before.status,
+        before.attempt,
+        after.status,
+        after.attempt,
+        after.failed_attempts,
+        after.ready_at,
+        after.started_at,
+        after.completed_at,
+        after.deleted_at,
+        None if after.outcome == _NOTHING else after.outcome,
+    )
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """An event, in the order of the table's columns."""
+    return (
+        event.sequence,
+        event.kind,
+        event.at,
+        event.job_id,
+        event.parent_id,
+        event.project_id,
+        event.backend,
+        event.attempt,
+        event.before,
+        event.after,
+        event.data,
+    )
+
+
+def job(row: Sequence[Any]) -> Job:
+    """A job from all columns of its row."""
+    return Job(
+        id=row[0],
+        project_id=row[1],
+        parent_id=row[2],
+        child_index=row[3],
+        children=row[4],
+        status=_STATUSES[row[7]],
+        attempt=row[8],
+        failed_attempts=row[9],
+        submitted_at=row[10],
+        ready_at=row[11],
+        started_at=row[12],
+        completed_at=row[13],
+        deleted_at=row[14],
+        spec=_spec(row[15]),
+        outcome=_NOTHING if row[16] is None else _outcome(row[16]),
+    )
+
+
+def event(row: Sequence[Any]) -> Event:
+    """An event from all columns of its row."""
+    return Event(
+        sequence=row[0],
+        kind=_KINDS[row[1]],
+        at=row[2],
+        job_id=row[3],
+        parent_id=row[4],
+        project_id=row[5],
+        backend=row[6],
+        attempt=row[7],
+        before=None if row[8] is None else _STATUSES[row[8]],
+        after=None if row[9] is None else _STATUSES[row[9]],
+        data=None if row[10] is None else _data(row[10]),
+    )
+
+
+def pack(body: bytes) -> bytes:
+    """A body as it is stored when it is large."""
+    return zlib.compress(body, 1)
+
+
+def unpack(value: str | bytes) -> bytes:
+    """A stored body."""
+    return value.encode() if isinstance(value, str) else zlib.decompress(value)

@@ -1,0 +1,233 @@
+"""The SQLite store: reads on connections of their own, all writes through the `Writer`."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import msgspec
+
+from orchestrator.clock import Clock
+from orchestrator.events import Event
+from orchestrator.lifecycle import JobStatus
+from orchestrator.model import ApiKey, Characterization, Job, Project
+from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Store, Submit
+from orchestrator.storage.sqlite import queries, rows
+from orchestrator.storage.sqlite.connection import CLOSE_LIMIT_S, Connection, connect_reader, connect_writer
+from orchestrator.storage.sqlite.migrate import migrate
+from orchestrator.storage.sqlite.retention import trim
+from orchestrator.storage.sqlite.writer import Writer
+from orchestrator.storage.verify import verify
+
+T = TypeVar("T")
+READERS: Final = 2
+_READ = queries.load("read")
+_WRITE = queries.load("write")
+_characterization = msgspec.json.Decoder(Characterization).decode
+
+
+class SqliteStore(Store):
+    """One file, one writer.
+
+    Args:
+        path: The database file; made if missing.
+        synchronous: ``FULL`` (a success is on disk before it is answered) or ``NORMAL`` (for comparison only: a
+            power cut may lose answered writes).
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, synchronous: str = "FULL") -> None:
+        if synchronous not in {"FULL", "NORMAL"}:
+            raise ValueError("synchronous is FULL or NORMAL")
+        self.path = path
+        self.epoch = ""
+        self._clock = clock
+        self._synchronous = synchronous
+        self._connections: list[Connection] = []
+        self._readers: list[Connection] = []
+        self._turn = 0
+
+    async def open(self, on_commit: OnCommit) -> None:
+        try:
+            connection = await connect_writer(self.path, synchronous=self._synchronous)
+            self._connections.append(connection)
+            await connection.run(migrate)
+            self.epoch, sequence = await connection.run(_head)
+            for _ in range(READERS):
+                self._connections.append(await connect_reader(self.path))
+        except BaseException:
+            await self._close_connections()
+            raise
+        self._readers = self._connections[1:]
+        self._writer = Writer(connection, sequence=sequence, now=self._clock.now_ms, on_commit=on_commit)
+        self._task = asyncio.create_task(self._writer.run(), name="sqlite writer")
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            self._writer.close()
+            _, pending = await asyncio.wait([self._task], timeout=CLOSE_LIMIT_S)
+            for task in pending:
+                task.cancel()
+            await self._close_connections()
+
+    async def _close_connections(self) -> None:
+        while self._connections:
+            await self._connections.pop().aclose()
+
+    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
+        self._turn = (self._turn + 1) % len(self._readers)
+        return await self._readers[self._turn].run(function, *arguments)
+
+    # -- writes -------------------------------------------------------------------------
+
+    async def submit(self, operation: Submit) -> Job:
+        job: Job = await self._writer.write(operation)
+        return job
+
+    async def apply(self, moves: Sequence[Move]) -> list[bool]:
+        applied: list[bool] = await self._writer.write(Apply(moves))
+        return applied
+
+    async def record(self, operation: Record) -> None:
+        await self._writer.write(operation)
+
+    async def put_project(self, project: Project) -> None:
+        await self._execute("put_project", (project.id, project.name, project.created_at))
+
+    async def put_key(self, key: ApiKey) -> None:
+        await self._execute("put_key", (key.id, key.project_id, key.name, key.digest, key.created_at, key.revoked_at))
+
+    async def _execute(self, name: str, arguments: tuple[Any, ...]) -> None:
+        await self._writer.write(lambda connection: connection.execute(_WRITE[name], arguments).rowcount)
+
+    async def trim(self, completed_before: int, limit: int) -> int:
+        removed: int = await self._writer.write(lambda connection: trim(connection, completed_before, limit))
+        return removed
+
+    # -- reads --------------------------------------------------------------------------
+
+    async def job(self, project_id: str, job_id: str) -> Job | None:
+        found = await self._read(_fetch, "job", (job_id, project_id))
+        return rows.job(found[0]) if found else None
+
+    async def jobs(self, project_id: str, where: JobFilter, *, limit: int, before: str | None = None) -> list[Job]:
+        arguments = {
+            "project": project_id,
+            "before": before,
+            "limit": limit,
+            "ids": _array(where.ids),
+            "parent": where.parent_id,
+            "statuses": _array(where.statuses),
+            "backends": _array(where.backends),
+            "session": where.session_id,
+        }
+        chosen = where.ids is not None or where.parent_id is not None
+        found = await self._read(_fetch, "listed_chosen" if chosen else "listed", arguments)
+        return [rows.job(row) for row in found]
+
+    async def children(self, project_id: str, parent_id: str) -> list[Job]:
+        found = await self._read(_fetch, "children", (parent_id,))
+        return [job for job in map(rows.job, found) if job.project_id == project_id and job.deleted_at is None]
+
+    async def input(self, project_id: str, job_id: str) -> tuple[bytes, bytes | None] | None:
+        found = await self._read(_fetch, "input", (job_id, project_id))
+        return _bodies(found[0]) if found else None
+
+    async def results(self, project_id: str, job_ids: Sequence[str]) -> dict[str, bytes]:
+        found = await self._read(_fetch, "results", (project_id, _array(job_ids)))
+        return {row[0]: rows.unpack(row[1]) for row in found}
+
+    async def active(
+        self, backend: str, status: JobStatus, *, after: str | None, limit: int
+    ) -> list[tuple[Job, bytes, bytes | None]]:
+        found = await self._read(_fetch, "active", (backend, after or "", status, limit))
+        return [(rows.job(row), *_bodies(row[rows.JOB_COLUMNS :])) for row in found]
+
+    async def events(
+        self,
+        after: int,
+        *,
+        limit: int,
+        project_id: str | None = None,
+        jobs: Collection[str] = (),
+        kinds: Collection[str] = (),
+    ) -> list[Event]:
+        if project_id is None and not jobs and not kinds:
+            found = await self._read(_fetch, "events", (after, limit))
+        else:
+            name = "events_of_jobs" if jobs else "events_filtered"
+            arguments = {
+                "after": after,
+                "limit": limit,
+                "project": project_id,
+                "jobs": _array(jobs),
+                "kinds": _array(kinds) if kinds else None,
+            }
+            found = await self._read(_fetch, name, arguments)
+        return [rows.event(row) for row in found]
+
+    def last_sequence(self) -> int:
+        return self._writer.sequence
+
+    async def horizon(self) -> int:
+        found = await self._read(_fetch, "meta", ("horizon",))
+        return int(found[0][0])
+
+    async def projects(self) -> list[Project]:
+        found = await self._read(_fetch, "projects", ())
+        return [Project(id=row[0], name=row[1], created_at=row[2]) for row in found]
+
+    async def keys(self) -> list[ApiKey]:
+        found = await self._read(_fetch, "keys", ())
+        names = ApiKey.__struct_fields__
+        return [ApiKey(**dict(zip(names, row, strict=True))) for row in found]
+
+    async def characterizations(
+        self, backend: str, *, start: int | None = None, end: int | None = None, limit: int = 10, offset: int = 0
+    ) -> tuple[list[Characterization], int]:
+        arguments = {"backend": backend, "start": start, "end": end, "limit": limit, "offset": offset}
+        found = await self._read(_fetch, "characterizations", arguments)
+        total = await self._read(_fetch, "count_characterizations", arguments)
+        return [_characterization(row[0]) for row in found], total[0][0]
+
+    async def characterization(self, characterization_id: str) -> Characterization | None:
+        found = await self._read(_fetch, "characterization", (characterization_id,))
+        return _characterization(found[0][0]) if found else None
+
+    async def verify(self) -> Report:
+        return await self._read(_verify)
+
+
+def _fetch(connection: sqlite3.Connection, name: str, arguments: Any) -> list[Any]:
+    """All rows at once: an open cursor would pin the write-ahead log."""
+    return connection.execute(_READ[name], arguments).fetchall()
+
+
+def _array(values: Collection[str] | None) -> str | None:
+    return None if values is None else rows.encode(list(values)).decode()
+
+
+def _bodies(row: Sequence[Any]) -> tuple[bytes, bytes | None]:
+    return rows.unpack(row[0]), None if row[1] is None else rows.unpack(row[1])
+
+
+def _head(connection: sqlite3.Connection) -> tuple[str, int]:
+    """Epoch and last sequence; the horizon counts, in case everything was trimmed."""
+    epoch = _fetch(connection, "meta", ("epoch",))[0][0]
+    horizon = _fetch(connection, "meta", ("horizon",))[0][0]
+    return epoch, max(horizon, _fetch(connection, "last_sequence", ())[0][0])
+
+
+def _verify(connection: sqlite3.Connection) -> Report:
+    """In one read transaction: a snapshot, whatever is written meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        events = connection.execute(_READ["verify_events"])
+        jobs = connection.execute(_READ["verify_jobs"])
+        horizon = _fetch(connection, "meta", ("horizon",))[0][0]
+        return verify(map(rows.event, events), ((rows.job(row), bool(row[rows.JOB_COLUMNS])) for row in jobs), horizon)
+    finally:
+        connection.execute("ROLLBACK")

@@ -1,0 +1,78 @@
+"""`ledger.Tables` on an open SQLite transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from orchestrator.events import Event
+from orchestrator.lifecycle import JobStatus
+from orchestrator.model import Characterization, Job
+from orchestrator.storage.abc import Draft, Move
+from orchestrator.storage.sqlite import queries, rows
+
+_WRITE = queries.load("write")
+_READ = queries.load("read")
+
+
+class SqliteTables:
+    """Many rows a statement; used on the writer's thread only."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._execute = connection.execute
+        self._executemany = connection.executemany
+
+    def insert_jobs(self, drafts: Sequence[Draft]) -> None:
+        self._execute(_WRITE["insert_jobs"], (rows.many([rows.job_row(draft.job) for draft in drafts]),))
+        bodies = [(draft.job.id, draft.input) for draft in drafts if draft.input is not None]
+        self._insert_bodies(bodies, "insert_inputs", "insert_input_blob")
+
+    def move(self, moves: Sequence[Move]) -> set[str]:
+        found = self._execute(_WRITE["move"], (rows.many([rows.move_row(move) for move in moves]),)).fetchall()
+        return {row[0] for row in found}
+
+    def insert_results(self, results: Sequence[tuple[str, bytes]]) -> None:
+        self._insert_bodies(results, "insert_results", "insert_result_blob")
+
+    def _insert_bodies(self, bodies: Sequence[tuple[str, bytes]], small: str, large: str) -> None:
+        texts = [(key, body.decode()) for key, body in bodies if len(body) <= rows.COMPRESS_ABOVE]
+        blobs = [(key, rows.pack(body)) for key, body in bodies if len(body) > rows.COMPRESS_ABOVE]
+        if texts:
+            self._execute(_WRITE[small], (rows.many(texts),))
+        if blobs:
+            self._executemany(_WRITE[large], blobs)
+
+    def set_compiled(self, compiled: Sequence[tuple[str, bytes]]) -> None:
+        self._executemany(
+            _WRITE["set_compiled"],
+            [(rows.pack(body) if len(body) > rows.COMPRESS_ABOVE else body.decode(), key) for key, body in compiled],
+        )
+
+    def append_events(self, events: Sequence[Event]) -> None:
+        self._execute(_WRITE["insert_events"], (rows.many([rows.event_row(event) for event in events]),))
+
+    def insert_characterization(self, item: Characterization) -> None:
+        body = rows.encode(item).decode()
+        self._execute(_WRITE["put_characterization"], (item.id, item.backend, item.recorded_at, body))
+
+    def load(self, job_ids: Iterable[str]) -> dict[str, Job]:
+        found = self._execute(_READ["load"], (rows.encode(list(job_ids)).decode(),)).fetchall()
+        return {row[0]: rows.job(row) for row in found}
+
+    def child_counts(self, parent_ids: Iterable[str]) -> dict[str, dict[JobStatus, int]]:
+        counts: dict[str, dict[JobStatus, int]] = {parent_id: {} for parent_id in parent_ids}
+        for parent_id, status, number in self._execute(
+            _WRITE["child_counts"], (rows.encode(list(counts)).decode(),)
+        ).fetchall():
+            counts[parent_id][JobStatus(status)] = number
+        return counts
+
+    def children(self, parent_id: str) -> list[Job]:
+        return [rows.job(row) for row in self._execute(_READ["children"], (parent_id,)).fetchall()]
+
+    def recall(self, project_id: str, key: str) -> tuple[str, str] | None:
+        found: tuple[str, str] | None = self._execute(_WRITE["recall"], (project_id, key)).fetchone()
+        return found
+
+    def remember(self, project_id: str, key: str, digest: str, job_id: str) -> None:
+        self._execute(_WRITE["remember"], (project_id, key, digest, job_id))
