@@ -21,7 +21,7 @@ import msgspec
 GateSet = Literal["qis", "native"]
 
 
-class Gate(msgspec.Struct, frozen=True, array_like=True):
+class Gate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One gate.
 
     Attributes:

@@ -1,0 +1,1 @@
+"""Circuit formats in and out; one module a family."""

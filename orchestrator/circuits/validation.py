@@ -1,0 +1,203 @@
+"""Limits and checks before acceptance: everything about a circuit that the vendor contract answers with 400.
+
+What a backend can do (its width, its gates) is not checked here but by its capabilities, later. All
+refusals are `InvalidRequest` whose field names the offending member, such as
+``input.circuits[2].circuit[7].rotation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.circuits.gates import GATES, GateType
+from orchestrator.circuits.ir import Circuit, Gate, GateSet
+from orchestrator.errors import InvalidRequest
+from orchestrator.model import MAX_CIRCUITS, MAX_GATES
+
+#: Widest circuit that may be declared; far above any backend, far below what would hurt.
+MAX_QUBITS: Final = 1024
+
+_PAULIS: Final = frozenset("IXYZ")
+
+
+def fault(member: str, message: str, code: str = "invalid_request") -> InvalidRequest:
+    """A refusal of one member, named relative to what is being read; `located` completes the name."""
+    return InvalidRequest(message, code=code, fields=(member,))
+
+
+def located(error: InvalidRequest, place: str) -> InvalidRequest:
+    """The same refusal with its fields named from `place` on, such as ``input.circuit[3]``."""
+    fields = tuple(f"{place}.{field}" if field and field[0] != "[" else place + field for field in error.fields)
+    return InvalidRequest(str(error), code=error.code, fields=fields, source=error.source)
+
+
+def gate_type(name: str, gateset: GateSet) -> GateType:
+    """The row of a canonical name.
+
+    Raises:
+        InvalidRequest: Unknown, or of the other gate set.
+    """
+    row = GATES[gateset].get(name)
+    if row is not None:
+        return row
+    other: GateSet = "native" if gateset == "qis" else "qis"
+    if name in GATES[other]:
+        raise fault("gate", f"this gate belongs to the {other} gate set, the circuit is {gateset}", "wrong_gateset")
+    known = " ".join(row for row in GATES[gateset] if row != "p")  # a name of the IR only
+    raise fault("gate", f"unknown gate; {gateset} gates are {known}", "unknown_gate")
+
+
+def check_gate(gate: Gate, row: GateType, qubits: int) -> None:
+    """Check one gate's wires and parameters against its row of the table.
+
+    Raises:
+        InvalidRequest: With the member's name relative to the gate.
+    """
+    targets = gate.targets
+    if len(targets) != row.targets and (row.targets or not targets):
+        raise fault("targets", f"{row.name} takes {_count(row.targets)}, got {len(targets)}")
+    if gate.controls and not row.controls:
+        raise fault("controls", f"the native gate {row.name} takes no controls")
+    check_wires(targets, gate.controls, qubits)
+    if row.name == "pauliexp":
+        _check_pauliexp(gate, row)
+    elif gate.params or row.params:
+        if len(gate.params) != len(row.params):
+            raise fault("gate", f"{row.name} takes {len(row.params)} parameters, got {len(gate.params)}")
+        for value, param in zip(gate.params, row.params, strict=True):
+            if not param.low <= value <= param.high:  # also false for NaN
+                raise fault(param.member, _range(param.low, param.high), "angle_out_of_range")
+
+
+def check_wires(targets: tuple[int, ...], controls: tuple[int, ...], qubits: int) -> None:
+    """Check that wires exist and differ.
+
+    Raises:
+        InvalidRequest: They do not; names ``targets`` or ``controls``.
+    """
+    for member, wires in ("targets", targets), ("controls", controls):
+        for wire in wires:
+            if not 0 <= wire < qubits:
+                raise fault(member, f"index out of range; the circuit has {qubits} qubits", "index_out_of_range")
+    number = len(targets) + len(controls)
+    if number > 1 and len({*targets, *controls}) != number:
+        member = "targets" if len(set(targets)) != len(targets) else "controls"
+        raise fault(member, "the wires of a gate must all differ", "duplicate_index")
+
+
+def _check_pauliexp(gate: Gate, row: GateType) -> None:
+    time, coefficients = gate.params[:1], gate.params[1:]
+    if not time or not gate.terms:
+        raise fault("time" if not time else "terms", "pauliexp needs a time and at least one term")
+    if len(coefficients) != len(gate.terms):
+        raise fault("coefficients", f"pauliexp has {len(gate.terms)} terms and {len(coefficients)} coefficients")
+    width = len(gate.targets)
+    for index, term in enumerate(gate.terms):
+        if len(term) != width or not _PAULIS.issuperset(term):
+            raise fault(f"terms[{index}]", f"a term is {width} letters of I X Y Z, one for each target")
+    first, rest = row.params
+    if not first.low <= time[0] <= first.high:
+        raise fault(first.member, "the time must be finite and not negative", "angle_out_of_range")
+    for index, value in enumerate(coefficients):
+        # The product is the angle that is applied: two finite factors may still overflow it.
+        if not rest.low <= value * max(time[0], 1.0) <= rest.high:
+            raise fault(f"{rest.member}[{index}]", "the coefficient must be finite", "angle_out_of_range")
+
+
+def _count(targets: int) -> str:
+    return {0: "at least one target", 1: "one target"}.get(targets, f"{targets} targets")
+
+
+def _range(low: float, high: float) -> str:
+    return f"must be between {low:g} and {high:g} turns" if high <= 1 else "must be a finite number"
+
+
+def cost(gates: Sequence[Gate]) -> int:
+    """How many gates these count as: a ``pauliexp`` counts as its terms, of which each becomes several gates."""
+    return sum(len(gate.terms) or 1 for gate in gates)
+
+
+def check_size(circuits: int, gates: int) -> None:
+    """Refuse more circuits or gates than one job may hold.
+
+    Raises:
+        InvalidRequest: With no field; the caller knows what the list is called.
+    """
+    if not circuits:
+        raise fault("", "there must be at least one circuit", "circuits_out_of_range")
+    if circuits > MAX_CIRCUITS:
+        raise fault("", f"a job holds at most {MAX_CIRCUITS:,} circuits", "circuits_out_of_range")
+    if gates > MAX_GATES:
+        raise fault("", f"a job holds at most {MAX_GATES:,} gates in all", "gates_out_of_range")
+
+
+def check_qubits(qubits: int) -> None:
+    """Refuse an absurd number of declared qubits.
+
+    Raises:
+        InvalidRequest: Not 1 to 1,024.
+    """
+    if not 1 <= qubits <= MAX_QUBITS:
+        raise fault("qubits", f"must be between 1 and {MAX_QUBITS:,}", "qubits_out_of_range")
+
+
+def check_registers(circuit: Circuit) -> None:
+    """Refuse registers that name qubits the circuit does not have.
+
+    Raises:
+        InvalidRequest: With the register's name left out, which is the user's own text.
+    """
+    for wires in (circuit.registers or {}).values():
+        if any(wire is not None and not 0 <= wire < circuit.qubits for wire in wires):
+            raise fault("registers", f"index out of range; the circuit has {circuit.qubits} qubits")
+
+
+def validate(circuits: Sequence[Circuit], *, multi: bool, root: str = "input") -> None:
+    """Check circuits that were made in this process; the readers of formats check as they read.
+
+    Raises:
+        InvalidRequest: The first thing that is wrong.
+    """
+    place = f"{root}.circuits" if multi else root
+    try:
+        check_size(len(circuits), sum(cost(circuit.gates) for circuit in circuits))
+    except InvalidRequest as error:
+        raise located(error, place if multi else f"{root}.circuit") from None
+    for number, circuit in enumerate(circuits):
+        try:
+            _check_circuit(circuit)
+        except InvalidRequest as error:
+            raise located(error, f"{place}[{number}]" if multi else place) from None
+
+
+def _check_circuit(circuit: Circuit) -> None:
+    check_qubits(circuit.qubits)
+    check_registers(circuit)
+    for number, gate in enumerate(circuit.gates):
+        try:
+            check_gate(gate, gate_type(gate.name, circuit.gateset), circuit.qubits)
+        except InvalidRequest as error:
+            raise located(error, f"circuit[{number}]") from None
+
+
+def stats(circuit: Circuit) -> tuple[int, int, int]:
+    """Wires touched (settled: Width), gates on one wire, gates on two or more; ``nop`` is no gate."""
+    touched: set[int] = set()
+    single = wider = 0
+    for gate in circuit.gates:
+        targets, controls = gate.targets, gate.controls
+        touched.update(targets)
+        if controls:
+            touched.update(controls)
+            wider += 1
+        elif len(targets) > 1:
+            wider += 1
+        elif gate.name != "nop":
+            single += 1
+    return len(touched) if circuit.gates else circuit.qubits, single, wider
+
+
+def statevector_bytes(qubits: int) -> int:
+    """Memory of one complex128 statevector."""
+    return 16 << qubits
