@@ -28,7 +28,7 @@ from orchestrator_trapped_ion.timing import gate_ns
 
 def depolarizing_rate(fidelity: float, qubits: int) -> float:
     """Rate r of the depolarizing channel whose average gate fidelity is `fidelity`."""
-    dimension = 2**qubits
+    dimension = 1 << qubits
     return (1 - fidelity) * dimension / (dimension - 1)
 
 
