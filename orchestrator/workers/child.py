@@ -96,7 +96,7 @@ class Channel:
 
 def _soft_limit(kind: int, value: float) -> None:
     hard = resource.getrlimit(kind)[1]
-    soft = resource.RLIM_INFINITY if value == math.inf else math.ceil(value)
+    soft = math.ceil(value) if value < 2**62 else resource.RLIM_INFINITY
     if hard != resource.RLIM_INFINITY:
         soft = hard if soft == resource.RLIM_INFINITY else min(soft, hard)
     resource.setrlimit(kind, (soft, hard))

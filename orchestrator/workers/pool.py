@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -31,8 +30,9 @@ from anyio import AsyncContextManagerMixin
 
 from orchestrator.clock import Clock
 from orchestrator.errors import ExecutionError, Unavailable, UnsupportedEventLoop, WorkerLost
+from orchestrator.workers.process import environment, processors
 from orchestrator.workers.protocol import FRAME_CAP, FrameTooLargeError, Run
-from orchestrator.workers.worker import Batch, Worker, environment
+from orchestrator.workers.worker import Batch, Worker
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class WorkerPool(AsyncContextManagerMixin):
             raise ValueError("a pool has at least one worker")
         self.size = size
         self._clock = clock
-        self._threads = threads or max(1, _processors() // size)
+        self._threads = threads or max(1, processors() // size)
         self._beat_s = beat_s
         self._grace_s = grace_s
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -76,7 +76,7 @@ class WorkerPool(AsyncContextManagerMixin):
         self._workers: set[Worker] = set()  # those that have started
         self._idle: list[Worker] = []
         self._starting = 0
-        self._changed = anyio.Event()  # a start has succeeded or failed; replaced each time
+        self._changed = anyio.Event()  # a worker has started or ended; replaced each time
         self._failures = 0  # failed starts in a row
         self._failure = ""
         self._slots = 0  # tasks that own, start or will start a worker
@@ -101,7 +101,7 @@ class WorkerPool(AsyncContextManagerMixin):
             finally:
                 self._tasks = None
                 self._fail_queue("the pool was closed")
-                self._changed.set()
+                self._notify()
                 tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -119,6 +119,7 @@ class WorkerPool(AsyncContextManagerMixin):
             Unavailable: The pool is closed.
         """
         while len(self._workers) < self.size:
+            self._check_open()
             self._start(self.size - self._slots)
             await self._changed.wait()
             if self._failures >= _START_ATTEMPTS:
@@ -150,14 +151,15 @@ class WorkerPool(AsyncContextManagerMixin):
 
         Cancelling takes the batch out of the queue, or kills the worker that runs it.
         """
-        if self._tasks is None:
-            raise Unavailable("the worker pool is closed")
+        self._check_open()
+        if not payloads:
+            return []
         run = Run(
             sizes=tuple(map(len, payloads)),
             number=next(self._numbers),
             call=call,
             memory_bytes=memory_bytes,
-            cpu_s=None if time_limit_s is None else time_limit_s * _processors() + _CPU_MARGIN_S,
+            cpu_s=None if time_limit_s is None else time_limit_s * processors() + _CPU_MARGIN_S,
         )
         try:
             batch = Batch(run, payloads, time_limit_s)
@@ -169,13 +171,17 @@ class WorkerPool(AsyncContextManagerMixin):
             await self._wait(batch)
             answers = batch.answers
             missing = len(payloads) - len(answers)
-            if missing and self._tasks is None:
-                raise Unavailable("the worker pool is closed")
+            if missing:
+                self._check_open()
             if missing and (len(payloads) == 1 or not batch.taken):
                 return answers + [_verdict(batch)] * missing
         for payload in payloads[len(answers) :]:
             answers += await self.run(call, [payload], time_limit_s=time_limit_s, memory_bytes=memory_bytes)
         return answers
+
+    def _check_open(self) -> None:
+        if self._tasks is None:
+            raise Unavailable("the worker pool is closed")
 
     async def _wait(self, batch: Batch) -> None:
         self._queue.append(batch)
@@ -210,8 +216,9 @@ class WorkerPool(AsyncContextManagerMixin):
         """Callback of a worker that has nothing to do, having started or answered."""
         if worker not in self._workers:
             self._workers.add(worker)
+            self._starting -= 1
             self._failures = 0
-            self._start_ended()
+            self._notify()
         self._idle.append(worker)
         self._feed()
 
@@ -223,32 +230,37 @@ class WorkerPool(AsyncContextManagerMixin):
             self._starting += 1
             self._tasks.start_soon(self._own_worker)
 
-    def _start_ended(self) -> None:
-        self._starting -= 1
-        self._changed.set()
-        self._changed = anyio.Event()
-
     async def _own_worker(self) -> None:
         """One worker, from start to end."""
         if self._failures:
-            await self._clock.sleep(min(_BACKOFF_CAP_S, _BACKOFF_S * 2 ** (self._failures - 1)))
-        worker = None
+            await self._clock.sleep(min(_BACKOFF_CAP_S, _BACKOFF_S * 2 ** min(self._failures - 1, 10)))
         try:
             worker = Worker(environment(self._threads), self._beat_s, self._free)
-            reason = await worker.supervise()
         except OSError as error:
-            reason = f"{type(error).__name__}: {error.strerror}"
-        self._slots -= 1
-        log.warning("worker lost", pid=worker and worker.pid, reason=reason)
-        if worker in self._workers:
-            self._workers.remove(worker)
+            self._start_failed(f"{type(error).__name__}: {error.strerror}")
         else:
-            self._failures += 1
-            self._failure = f"could not start ({reason})"
-            self._start_ended()
-            if self._failures >= _START_ATTEMPTS and not self._workers:
-                self._fail_queue(self._failure)
+            reason = await worker.supervise()
+            log.warning("worker lost", pid=worker.pid, reason=reason)
+            if worker in self._workers:
+                self._workers.remove(worker)
+            else:
+                self._start_failed(reason)
+            if worker in self._idle:
+                self._idle.remove(worker)
+        self._slots -= 1
+        self._notify()
         self._feed()
+
+    def _start_failed(self, reason: str) -> None:
+        self._starting -= 1
+        self._failures += 1
+        self._failure = f"could not start ({reason})"
+        if self._failures >= _START_ATTEMPTS and not self._workers:
+            self._fail_queue(self._failure)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def _fail_queue(self, reason: str) -> None:
         while self._queue:
@@ -271,8 +283,3 @@ def _verdict(batch: Batch) -> ExecutionError:
     if batch.timed_out:
         return ExecutionError("SimulationTimeout", f"ran longer than its limit of {batch.time_limit_s:g} s")
     return WorkerLost(batch.loss)
-
-
-def _processors() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

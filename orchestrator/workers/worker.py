@@ -18,10 +18,7 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -29,6 +26,7 @@ import structlog
 
 from orchestrator.errors import ExecutionError
 from orchestrator.workers import protocol
+from orchestrator.workers.process import cpu_ticks, exit_reason, spawn
 from orchestrator.workers.protocol import Answers, Beat, Decoder, Ready, Run
 
 log = structlog.get_logger()
@@ -37,14 +35,6 @@ _START_LIMIT_S: Final = 30.0
 _REAP_LIMIT_S: Final = 1.5
 _MISSED_BEATS: Final = 3
 _READ: Final = 2**18
-_THREAD_VARIABLES: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "QULACS_NUM_THREADS",
-)
 
 
 class Batch:
@@ -109,7 +99,7 @@ class Worker:
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
-                self._process = _spawn(theirs.fileno(), environment, beat_s)
+                self._process = spawn(theirs.fileno(), environment, beat_s)
         except BaseException:
             self._socket.close()
             raise
@@ -178,7 +168,7 @@ class Worker:
             self.lose("the pool was closed")
             with anyio.move_on_after(_REAP_LIMIT_S, shield=True):
                 await self._reap()
-            reason = self._loss or _exit_reason(self._process.returncode)
+            reason = self._loss or exit_reason(self._process.returncode)
             if (batch := self.batch) is not None:
                 batch.timed_out |= self._process.returncode == -signal.SIGXCPU
                 self.batch = None
@@ -194,7 +184,7 @@ class Worker:
                 missed, self._heard = 0, False
                 continue
             missed += 1  # turns, not seconds: a stalled event loop makes no worker look dead
-            before, cpu = cpu, _cpu_ticks(self.pid)
+            before, cpu = cpu, cpu_ticks(self.pid)
             if missed >= _MISSED_BEATS and cpu == before and cpu is not None:
                 self.lose("stopped answering")
 
@@ -268,37 +258,3 @@ class Worker:
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
-
-
-def environment(threads: int) -> dict[str, str]:
-    """Variables of a worker: as many library threads as allowed, and the import path of this process."""
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    return {"PYTHONPATH": path} | dict.fromkeys(_THREAD_VARIABLES, str(threads))
-
-
-def _spawn(descriptor: int, variables: Mapping[str, str], beat_s: float) -> subprocess.Popen[bytes]:
-    module = "orchestrator.workers.child"
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-X", "faulthandler", "-m", module, str(descriptor), str(os.getpid()), str(beat_s)],
-        stdin=subprocess.PIPE,
-        bufsize=0,
-        pass_fds=(descriptor,),
-        start_new_session=True,
-        env=os.environ | variables,
-    )
-
-
-def _cpu_ticks(pid: int) -> int | None:
-    """Processor time the process has used, or None where the system does not tell (not Linux)."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    fields = status.rpartition(b")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def _exit_reason(code: int | None) -> str:
-    if code is None:
-        return "killed, and not yet gone"
-    return f"exited with status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
