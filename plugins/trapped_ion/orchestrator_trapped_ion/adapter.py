@@ -30,9 +30,15 @@ from orchestrator.errors import ExecutionError, SettingsError
 from orchestrator.model import BackendState, Characterization, Failure, Result
 from orchestrator_trapped_ion import timing
 from orchestrator_trapped_ion.calibration import Calibration, load
-from orchestrator_trapped_ion.compiling import Submission, Terms, Verdict, prepare
+from orchestrator_trapped_ion.compiling import Submission, Terms, Verdict, effort, prepare
 from orchestrator_trapped_ion.drift import belongs, drifted
-from orchestrator_trapped_ion.measuring import TIME_LIMIT_S, Run, memory_bytes
+from orchestrator_trapped_ion.measuring import (
+    COMPILE_LIMIT_S,
+    COMPILE_MEMORY_BYTES,
+    RUN_LIMIT_S,
+    Run,
+    memory_bytes,
+)
 
 #: ``supported_gates`` as the vendor lists them (reference, section 13).
 _GATES: Final = (
@@ -77,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     time_scale: Annotated[float, msgspec.Meta(ge=0)] = 0.25
     wall_limit_s: Annotated[float, msgspec.Meta(ge=0)] = 5.0
-    max_wires: Annotated[int, msgspec.Meta(ge=1)] = 24
+    max_wires: Annotated[int, msgspec.Meta(ge=1, le=40)] = 24
     calibrations: str | None = None
     seed: int = 0
 
@@ -136,13 +142,18 @@ class TrappedIonAdapter(Adapter):
             settings=spec.settings,
             max_wires=self._settings.max_wires,
         )
-        gates = spec.stats.gates_1q + spec.stats.gates_2q
-        if gates <= _INLINE_GATES and len(attempt.input) <= _INLINE_BYTES:
-            verdict = prepare(attempt.circuit, terms)
-        else:
-            payload = msgspec.json.encode(Submission(msgspec.Raw(attempt.input), terms))
-            verdict = msgspec.json.decode(await self._worker("prepare", payload), type=Verdict)
-        return verdict.outcome
+        if len(attempt.input) <= _INLINE_BYTES and effort(attempt.circuit) <= _INLINE_GATES:
+            return prepare(attempt.circuit, terms).outcome
+        payload = msgspec.json.encode(Submission(msgspec.Raw(attempt.input), terms))
+        try:
+            answer = await self._worker(
+                "prepare", payload, time_limit_s=COMPILE_LIMIT_S, memory_bytes=COMPILE_MEMORY_BYTES
+            )
+        except ExecutionError as error:
+            if error.retryable:
+                raise
+            return Failure(code="CompilationError", message=error.message)
+        return msgspec.json.decode(answer, type=Verdict).outcome
 
     # -- ready and started: the queue of one ------------------------------------------------
 
@@ -183,8 +194,8 @@ class TrappedIonAdapter(Adapter):
         answer = await self._worker(
             "execute",
             msgspec.json.encode(run),
-            time_limit_s=TIME_LIMIT_S,
-            memory_bytes=memory_bytes(spec),
+            time_limit_s=RUN_LIMIT_S,
+            memory_bytes=memory_bytes(min(spec.stats.qubits, self._settings.max_wires), spec.shots),
         )
         result = msgspec.json.decode(answer, type=Result)
         wall_s = self.wall_ms(result.execution_ms) / 1000
@@ -196,8 +207,10 @@ class TrappedIonAdapter(Adapter):
                 await emit.progress(attempt, done)
         return result
 
-    async def _worker(self, function: str, payload: bytes, **limits: Any) -> bytes:
-        [answer] = await self._context.workers.run(f"orchestrator_trapped_ion.job:{function}", [payload], **limits)
+    async def _worker(self, function: str, payload: bytes, *, time_limit_s: float, memory_bytes: int) -> bytes:
+        [answer] = await self._context.workers.run(
+            f"orchestrator_trapped_ion.job:{function}", [payload], time_limit_s=time_limit_s, memory_bytes=memory_bytes
+        )
         if isinstance(answer, ExecutionError):
             raise answer
         return answer

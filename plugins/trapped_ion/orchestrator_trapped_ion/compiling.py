@@ -76,7 +76,7 @@ def prepare(circuit: ir.Circuit, terms: Terms) -> Verdict:
             "DebiasingError",
             f"debiasing needs at least {DEBIASING_SHOTS} shots, this job has {terms.shots}",
         )
-    native = circuit if circuit.gateset == "native" else to_native(circuit, calibration.entangler)
+    native = to_native(circuit, calibration.entangler, opt=_optimization(terms.settings)).circuit
     names = [gate.name for gate in native.gates]
     return Verdict(
         prepared=Prepared(
@@ -96,6 +96,19 @@ _WARNINGS: Final = {
     ),
     "symmetry_verification": "Symmetry verification was not applied: this simulated device does not offer it.",
 }
+
+
+def effort(circuit: ir.Circuit) -> int:
+    """Roughly how much the compiler has to do, in gates: wide gates become many (about the cube of their width)."""
+    wide = (len(gate.terms) * len(gate.wires) or len(gate.wires) ** 3 for gate in circuit.gates if len(gate.wires) > 2)
+    return len(circuit.gates) + sum(wide)
+
+
+def _optimization(settings: dict[str, Any]) -> int:
+    """`settings.compilation.opt` (reference, section 10.1); 1 where it is not given."""
+    compilation = settings.get("compilation")
+    opt = compilation.get("opt") if isinstance(compilation, dict) else None
+    return 0 if opt == 0 else 1
 
 
 def _requested_mitigation(settings: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 
 from orchestrator.backends.abc import AdapterContext, Attempt, Prepared
 from orchestrator.circuits import ir
-from orchestrator.errors import ExecutionError, SettingsError
+from orchestrator.errors import ExecutionError, SettingsError, WorkerLost
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Characterization, Failure, Job, JobSpec, Result, Stats
 from orchestrator.workers.pool import WorkerPool
@@ -86,11 +86,13 @@ class Workers:
 
     async def run(self, call: str, payloads: Sequence[bytes], **limits: Any) -> list[bytes | ExecutionError]:
         self.calls.append(call)
+        assert limits.keys() == {"time_limit_s", "memory_bytes"}
         if call == "orchestrator_trapped_ion.job:prepare":
+            if self.failure is not None:
+                return [self.failure]
             submission = msgspec.json.decode(payloads[0], type=Submission)
             return [msgspec.json.encode(prepare(ir.loads(bytes(submission.circuit)), submission.terms))]
         assert call == "orchestrator_trapped_ion.job:execute"
-        assert limits.keys() == {"time_limit_s", "memory_bytes"}
         run = msgspec.json.decode(payloads[0], type=Run)
         self.runs.append(run)
         await self._clock.sleep(self.simulation_s)
@@ -345,7 +347,21 @@ async def test_large_circuits_are_prepared_in_a_worker() -> None:
     [outcome] = await bench.adapter.prepare([attempt(circuit=large)])
     assert isinstance(outcome, Prepared)
     assert (outcome.compiled, outcome.native_gates_1q) == (ir.dumps(large), 1_001)
-    assert bench.workers.calls == ["orchestrator_trapped_ion.job:prepare"]
+    wide = ir.Circuit(qubits=12, gates=(ir.Gate("x", (11,), tuple(range(11))),))
+    [outcome] = await bench.adapter.prepare([attempt(circuit=wide)])
+    assert isinstance(outcome, Prepared)
+    assert bench.workers.calls == ["orchestrator_trapped_ion.job:prepare"] * 2
+
+
+async def test_a_compilation_beyond_the_limits_fails_the_job() -> None:
+    """What a worker refuses becomes the job's failure; a lost worker is raised, so that it is tried again."""
+    bench = await opened()
+    large = attempt(circuit=msgspec.structs.replace(GPI2, gates=GPI2.gates * 1_001))
+    bench.workers.failure = ExecutionError("SimulationTimeout", "too slow")
+    assert await bench.adapter.prepare([large]) == [Failure(code="CompilationError", message="too slow")]
+    bench.workers.failure = WorkerLost("gone")
+    with pytest.raises(WorkerLost):
+        await bench.adapter.prepare([large])
 
 
 async def test_capabilities() -> None:
