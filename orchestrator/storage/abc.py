@@ -16,7 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import JobStatus
@@ -112,7 +112,14 @@ class Report:
     problems: tuple[str, ...]
 
 
-OnCommit = Callable[[Sequence[Event]], None]
+class Committed(NamedTuple):
+    """An event and its job as it stands after the whole of the event's move; None for events without a job."""
+
+    event: Event
+    job: Job | None
+
+
+OnCommit = Callable[[Sequence[Committed]], None]
 
 
 class Store(ABC):
@@ -122,7 +129,7 @@ class Store(ABC):
 
     @abstractmethod
     async def open(self, on_commit: OnCommit) -> None:
-        """Open or create. `on_commit` is told the events of each commit, in log order, before its callers are answered.
+        """Open or create. `on_commit` is told of each commit, in log order, before its callers are answered.
 
         Raises:
             StorageRefused: Foreign, corrupt or newer data; nothing was modified.
@@ -187,6 +194,10 @@ class Store(ABC):
         self, backend: str, status: JobStatus, *, after: str | None, limit: int
     ) -> list[tuple[Job, bytes, bytes | None]]:
         """Leaf jobs of a backend in that status, oldest first, ids beyond `after`: job, input, compiled."""
+
+    @abstractmethod
+    async def stranded(self, limit: int) -> list[Job]:
+        """Leaf jobs recorded as started, of any backend, oldest first: at start, what an earlier instance left."""
 
     @abstractmethod
     async def events(

@@ -23,7 +23,7 @@ from orchestrator.errors import IdempotencyMismatch
 from orchestrator.events import KIND_OF, Event, EventKind
 from orchestrator.lifecycle import ACTIVE, TERMINAL, Cause, JobStatus, derive_parent, path, transition
 from orchestrator.model import Characterization, Failure, Job
-from orchestrator.storage.abc import Apply, Draft, Move, Record, Submit, Write
+from orchestrator.storage.abc import Apply, Committed, Draft, Move, Record, Submit, Write
 
 replace = msgspec.structs.replace
 
@@ -69,8 +69,8 @@ class Tables(Protocol):
 Answer = Job | list[bool] | IdempotencyMismatch | None
 
 
-def run(tables: Tables, operations: Sequence[Write], sequence: int, now: int) -> tuple[list[Answer], list[Event]]:
-    """Run a batch; `sequence` is the last one used. Answers per operation, and the events in log order."""
+def run(tables: Tables, operations: Sequence[Write], sequence: int, now: int) -> tuple[list[Answer], list[Committed]]:
+    """Run a batch; `sequence` is the last one used. Answers per operation, and what was recorded, in log order."""
     log = _Log(sequence)
     answers: list[Answer] = [None] * len(operations)
     _submit(tables, operations, answers, log)
@@ -87,9 +87,9 @@ def run(tables: Tables, operations: Sequence[Write], sequence: int, now: int) ->
     _apply(tables, moves, log, now)
     for index, applied in flags.items():
         answers[index] = applied
-    if log.events:
-        tables.append_events(log.events)
-    return answers, log.events
+    if log.entries:
+        tables.append_events([entry.event for entry in log.entries])
+    return answers, log.entries
 
 
 class _Log:
@@ -97,11 +97,11 @@ class _Log:
 
     def number(self, event: Event) -> None:
         self.sequence += 1
-        self.events.append(replace(event, sequence=self.sequence))
+        self.entries.append(Committed(replace(event, sequence=self.sequence), None))
 
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence
-        self.events: list[Event] = []
+        self.entries: list[Committed] = []
 
     def add(
         self,
@@ -115,21 +115,20 @@ class _Log:
         data: dict[str, Any] | None,
     ) -> None:
         self.sequence += 1
-        self.events.append(
-            Event(
-                sequence=self.sequence,
-                kind=kind,
-                at=at,
-                job_id=job.id,
-                parent_id=job.parent_id,
-                project_id=job.project_id,
-                backend=job.spec.backend,
-                attempt=attempt,
-                before=before,
-                after=after,
-                data=data,
-            )
+        event = Event(
+            sequence=self.sequence,
+            kind=kind,
+            at=at,
+            job_id=job.id,
+            parent_id=job.parent_id,
+            project_id=job.project_id,
+            backend=job.spec.backend,
+            attempt=attempt,
+            before=before,
+            after=after,
+            data=data,
         )
+        self.entries.append(Committed(event, job))
 
 
 def _submit(tables: Tables, operations: Sequence[Write], answers: list[Answer], log: _Log) -> None:

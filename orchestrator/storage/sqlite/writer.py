@@ -18,9 +18,8 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from orchestrator.errors import StorageError, StorageFull
-from orchestrator.events import Event
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Apply, OnCommit, Record, Submit, Write
+from orchestrator.storage.abc import Apply, Committed, OnCommit, Record, Submit, Write
 from orchestrator.storage.sqlite.connection import Connection
 from orchestrator.storage.sqlite.tables import SqliteTables
 
@@ -100,7 +99,7 @@ class Writer:
 
     async def _commit(self, batch: list[tuple[Write | Call, asyncio.Future[Any]]]) -> None:
         try:
-            answers, events = await self._connection.run(
+            answers, entries = await self._connection.run(
                 _run, [operation for operation, _ in batch], self.sequence, self._now()
             )
         except sqlite3.Error as error:
@@ -117,9 +116,9 @@ class Writer:
             for _, future in batch:
                 _settle(future, error)
             return
-        if events:
-            self.sequence = events[-1].sequence
-            self._on_commit(events)
+        if entries:
+            self.sequence = entries[-1].event.sequence
+            self._on_commit(entries)
         for (_, future), answer in zip(batch, answers, strict=True):
             _settle(future, answer)
 
@@ -158,15 +157,15 @@ def _size(operation: Write | Call) -> int:
 
 def _run(
     connection: sqlite3.Connection, operations: Sequence[Write | Call], sequence: int, now: int
-) -> tuple[list[Any], list[Event]]:
+) -> tuple[list[Any], list[Committed]]:
     """One transaction, on the connection's thread."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         writes = [operation for operation in operations if isinstance(operation, Submit | Apply | Record)]
-        answers, events = ledger.run(SqliteTables(connection), writes, sequence, now)
+        answers, entries = ledger.run(SqliteTables(connection), writes, sequence, now)
         if len(writes) == len(operations):
             connection.execute("COMMIT")
-            return list(answers), events
+            return list(answers), entries
         remaining = iter(answers)
         merged: list[Any] = []
         for operation in operations:
@@ -179,4 +178,4 @@ def _run(
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return merged, events
+    return merged, entries

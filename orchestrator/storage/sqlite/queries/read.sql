@@ -42,6 +42,9 @@ SELECT jobs.*, inputs.body, inputs.compiled FROM jobs INDEXED BY jobs_active JOI
 WHERE jobs.completed_at IS NULL AND jobs.backend = ? AND jobs.id > ? AND jobs.status = ?
 ORDER BY jobs.id LIMIT ?;
 
+-- name: stranded
+SELECT * FROM jobs WHERE completed_at IS NULL AND status = 'started' AND children = 0 ORDER BY id LIMIT ?;
+
 -- name: events
 SELECT * FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?;
 
