@@ -18,8 +18,6 @@ MULTI_CIRCUIT: Final = "ionq.multi-circuit.v1"
 
 #: Limits of the vendor contract (reference, sections 2, 4 and 6).
 MAX_SHOTS: Final = 1_000_000
-MAX_CIRCUITS: Final = 5_000
-MAX_GATES: Final = 150_000
 MAX_SEED: Final = 2**31 - 1
 
 

@@ -13,8 +13,10 @@ from typing import Final
 from orchestrator.circuits.gates import GATES, GateType
 from orchestrator.circuits.ir import Circuit, Gate, GateSet
 from orchestrator.errors import InvalidRequest
-from orchestrator.model import MAX_CIRCUITS, MAX_GATES
 
+#: Limits of one job (reference, section 6.2).
+MAX_CIRCUITS: Final = 5_000
+MAX_GATES: Final = 150_000
 #: Widest circuit that may be declared; far above any backend, far below what would hurt.
 MAX_QUBITS: Final = 1024
 
@@ -60,14 +62,14 @@ def check_gate(gate: Gate, row: GateType, qubits: int) -> None:
     if gate.controls and not row.controls:
         raise fault("controls", f"the native gate {row.name} takes no controls")
     check_wires(targets, gate.controls, qubits)
-    if row.name == "pauliexp":
+    if row.matrix is None:
         _check_pauliexp(gate, row)
-    elif gate.params or row.params:
-        if len(gate.params) != len(row.params):
-            raise fault("gate", f"{row.name} takes {len(row.params)} parameters, got {len(gate.params)}")
-        for value, param in zip(gate.params, row.params, strict=True):
-            if not param.low <= value <= param.high:  # also false for NaN
-                raise fault(param.member, _range(param.low, param.high), "angle_out_of_range")
+    elif len(gate.params) != len(row.params):
+        raise fault("gate", f"{row.name} takes {len(row.params)} parameters, got {len(gate.params)}")
+    else:
+        for value, (member, low, high) in zip(gate.params, row.params, strict=True):
+            if not low <= value <= high:  # also false for NaN
+                raise fault(member, _range(low, high), "angle_out_of_range")
 
 
 def check_wires(targets: tuple[int, ...], controls: tuple[int, ...], qubits: int) -> None:
@@ -76,14 +78,20 @@ def check_wires(targets: tuple[int, ...], controls: tuple[int, ...], qubits: int
     Raises:
         InvalidRequest: They do not; names ``targets`` or ``controls``.
     """
-    for member, wires in ("targets", targets), ("controls", controls):
-        for wire in wires:
-            if not 0 <= wire < qubits:
-                raise fault(member, f"index out of range; the circuit has {qubits} qubits", "index_out_of_range")
+    for wire in targets:
+        if not 0 <= wire < qubits:
+            raise _out_of_range("targets", qubits)
+    for wire in controls:
+        if not 0 <= wire < qubits:
+            raise _out_of_range("controls", qubits)
     number = len(targets) + len(controls)
     if number > 1 and len({*targets, *controls}) != number:
         member = "targets" if len(set(targets)) != len(targets) else "controls"
         raise fault(member, "the wires of a gate must all differ", "duplicate_index")
+
+
+def _out_of_range(member: str, qubits: int) -> InvalidRequest:
+    return fault(member, f"index out of range; the circuit has {qubits} qubits", "index_out_of_range")
 
 
 def _check_pauliexp(gate: Gate, row: GateType) -> None:

@@ -18,7 +18,6 @@ import msgspec
 from orchestrator.circuits.formats.ionq_gates import Index, WireGate, read_gates, translated, whole, write_gate
 from orchestrator.circuits.ir import Circuit, GateSet
 from orchestrator.circuits.validation import (
-    MAX_QUBITS,
     check_qubits,
     check_registers,
     check_size,
@@ -27,9 +26,8 @@ from orchestrator.circuits.validation import (
     located,
 )
 from orchestrator.errors import InvalidRequest
-from orchestrator.model import CIRCUIT, MULTI_CIRCUIT
 
-FORMATS: Final = ("ionq.circuit.v0", CIRCUIT, MULTI_CIRCUIT)
+FORMATS: Final = ("ionq.circuit.v0", "ionq.circuit.v1", "ionq.multi-circuit.v1")
 
 
 class _Header(msgspec.Struct, kw_only=True):
@@ -127,10 +125,9 @@ def _read_many(documents: list[_OneCircuit], member: str, defaults: _Header) -> 
 def _read_one(document: _Header, wire: list[WireGate], defaults: _Header) -> Circuit:
     gateset = document.gateset or defaults.gateset or "qis"
     declared = defaults.qubits if document.qubits is None else document.qubits
-    qubits = MAX_QUBITS if declared is None else _qubits(declared)
-    gates, highest = read_gates(wire, gateset, qubits)
+    gates, qubits = read_gates(wire, gateset, None if declared is None else _qubits(declared))
     circuit = Circuit(
-        qubits=highest + 1 if declared is None else qubits,
+        qubits=qubits,
         gates=gates,
         gateset=gateset,
         name=document.name,

@@ -14,9 +14,8 @@ import msgspec
 
 from orchestrator.circuits.gates import ALIASES, CONTROLLED_ALIASES, GATES, IDENTITY, GateType
 from orchestrator.circuits.ir import Gate, GateSet
-from orchestrator.circuits.validation import MAX_QUBITS, check_gate, check_wires, fault, gate_type, located
+from orchestrator.circuits.validation import MAX_GATES, MAX_QUBITS, check_gate, check_wires, fault, gate_type, located
 from orchestrator.errors import InvalidRequest
-from orchestrator.model import MAX_GATES
 
 _T = TypeVar("_T")
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_QUBITS)] | float
@@ -58,18 +57,19 @@ _SPELLINGS: Final[dict[GateSet, dict[str, GateType]]] = {
 _WIRES: Final = tuple((wire,) for wire in range(MAX_QUBITS))
 
 
-def read_gates(wire: list[WireGate], gateset: GateSet, qubits: int) -> tuple[tuple[Gate, ...], int]:
+def read_gates(wire: list[WireGate], gateset: GateSet, declared: int | None) -> tuple[tuple[Gate, ...], int]:
     """Turn a circuit's gate objects into gates of the IR.
 
     `wire` is emptied on the way, so that a large circuit is in memory about once at any time.
 
     Returns:
-        The gates, and the highest wire that any object names (0 if there are none).
+        The gates, and the number of qubits: `declared`, else one more than the highest index (at least 1).
 
     Raises:
         InvalidRequest: With the member's name from the circuit on, such as ``circuit[3].target``.
     """
     gates: list[Gate] = []
+    qubits = MAX_QUBITS if declared is None else declared
     highest = 0
     spellings = _SPELLINGS[gateset]
     number = len(wire)
@@ -97,10 +97,11 @@ def read_gates(wire: list[WireGate], gateset: GateSet, qubits: int) -> tuple[tup
                 check_gate(gate, row, qubits)
         except InvalidRequest as error:
             raise located(_as_spelled(error, item), f"circuit[{number - len(wire) - 1}]") from None
-        highest = max(highest, *targets, *controls)
+        if declared is None:
+            highest = max(highest, *targets, *controls)
         if row is not _ID:
             gates += split
-    return tuple(gates), highest
+    return tuple(gates), highest + 1 if declared is None else declared
 
 
 def _wires(member: str, one: float | None, many: list[int | float] | None) -> tuple[int, ...]:
