@@ -255,6 +255,14 @@ class Adapter(ABC):
         if (scope := self._scopes.get(attempt)) is not None:
             scope.cancel()
 
+    async def heartbeat(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+        """Those of the attempts that are still being worked on; asked every third of a lease.
+
+        An attempt not named here loses its lease when that ends, and is run again. The default vouches for all:
+        override it where executions can be lost unnoticed.
+        """
+        return attempts
+
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued."""
         return []

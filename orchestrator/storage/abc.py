@@ -196,8 +196,13 @@ class Store(ABC):
         """Leaf jobs of a backend in that status, oldest first, ids beyond `after`: job, input, compiled."""
 
     @abstractmethod
-    async def stranded(self, limit: int) -> list[Job]:
-        """Leaf jobs recorded as started, of any backend, oldest first: at start, what an earlier instance left."""
+    async def stranded(self, *, after: str | None, limit: int) -> list[Job]:
+        """Leaf jobs recorded as started, of any backend, oldest first, ids beyond `after`: at start, what an
+        earlier instance left."""
+
+    @abstractmethod
+    async def waiting(self) -> dict[str, int]:
+        """How many leaf jobs are submitted or ready, for each backend that has some."""
 
     @abstractmethod
     async def events(

@@ -146,8 +146,11 @@ class SqliteStore(Store):
         found = await self._read(_fetch, "active", (backend, after or "", status, limit))
         return [(rows.job(row), *_bodies(row[rows.JOB_COLUMNS :])) for row in found]
 
-    async def stranded(self, limit: int) -> list[Job]:
-        return [rows.job(row) for row in await self._read(_fetch, "stranded", (limit,))]
+    async def stranded(self, *, after: str | None, limit: int) -> list[Job]:
+        return [rows.job(row) for row in await self._read(_fetch, "stranded", (after or "", limit))]
+
+    async def waiting(self) -> dict[str, int]:
+        return dict(await self._read(_fetch, "waiting", ()))
 
     async def events(
         self,

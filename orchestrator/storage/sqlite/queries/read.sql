@@ -43,7 +43,12 @@ WHERE jobs.completed_at IS NULL AND jobs.backend = ? AND jobs.id > ? AND jobs.st
 ORDER BY jobs.id LIMIT ?;
 
 -- name: stranded
-SELECT * FROM jobs WHERE completed_at IS NULL AND status = 'started' AND children = 0 ORDER BY id LIMIT ?;
+SELECT * FROM jobs INDEXED BY jobs_active
+WHERE completed_at IS NULL AND status = 'started' AND children = 0 AND id > ? ORDER BY id LIMIT ?;
+
+-- name: waiting
+SELECT backend, count(*) FROM jobs INDEXED BY jobs_active
+WHERE completed_at IS NULL AND status IN ('submitted', 'ready') AND children = 0 GROUP BY backend;
 
 -- name: events
 SELECT * FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?;
