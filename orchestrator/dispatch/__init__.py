@@ -1,0 +1,1 @@
+"""Dispatch: ready jobs to adapters; claims, leases, retries, time limits, cancel, drain."""

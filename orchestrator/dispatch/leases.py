@@ -1,0 +1,63 @@
+"""Leases: the right to run an attempt until a time.
+
+They live in the memory of the process that owns the store: at its next start all earlier leases are void at
+once (docs/decisions/0003). What outlives the process is the attempt's number, which fences late news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.backends.abc import Attempt
+from orchestrator.model import Job
+
+
+@dataclass(slots=True)
+class Lease:
+    """One attempt under way.
+
+    Attributes:
+        job: The job as last committed.
+        until: When the lease ends unless the adapter vouches for the attempt (monotonic seconds).
+        run_until: When the run limit is reached, once execution began; None for no limit.
+    """
+
+    attempt: Attempt
+    job: Job
+    until: float
+    run_until: float | None = None
+
+
+class Leases:
+    """Leases of one backend by job id."""
+
+    def __init__(self) -> None:
+        self._by_job: dict[str, Lease] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_job)
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(tuple(self._by_job.values()))
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._by_job
+
+    def add(self, lease: Lease) -> None:
+        """Grant a lease."""
+        self._by_job[lease.attempt.id] = lease
+
+    def of(self, attempt: Attempt) -> Lease | None:
+        """The lease of exactly that attempt, if it still holds."""
+        lease = self._by_job.get(attempt.id)
+        return lease if lease is not None and lease.attempt.number == attempt.number else None
+
+    def end(self, lease: Lease) -> None:
+        """Take a lease back, if it is still the one that holds."""
+        if self._by_job.get(lease.attempt.id) is lease:
+            del self._by_job[lease.attempt.id]
+
+    def revoke(self, job_id: str) -> Lease | None:
+        """Take the lease of a job back, whatever its attempt."""
+        return self._by_job.pop(job_id, None)

@@ -1,0 +1,275 @@
+"""One backend's line: its waiting jobs, its leases, and the two ends an adapter holds.
+
+A line *is* the `Ready` stream and the `Emit` sink of the adapter contract. Every piece of news becomes a guarded
+move; news of an attempt whose lease is gone, or whose move is refused, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.clock import Clock
+from orchestrator.dispatch import results
+from orchestrator.dispatch.leases import Lease, Leases
+from orchestrator.dispatch.queue import Entry, WaitingQueue
+from orchestrator.errors import ExecutionError, StorageFull, WorkerLost
+from orchestrator.events import Event, EventKind
+from orchestrator.lifecycle import Cause, JobStatus
+from orchestrator.model import Characterization, Failure, Job, Result
+from orchestrator.settings import DispatchSettings
+from orchestrator.storage.abc import Move, Record
+from orchestrator.storage.ledger import failure_data, moved
+
+log = structlog.get_logger()
+replace = msgspec.structs.replace
+_encode = msgspec.json.Encoder().encode
+
+#: A result with more outcomes is checked and encoded off the event loop.
+LARGE_RESULT: Final = 10_000
+#: Pause before writing again to a full disk.
+FULL_PAUSE_S: Final = 1.0
+
+ApplyMoves = Callable[[Sequence[Move]], Awaitable[list[bool]]]
+RecordEvent = Callable[[Record], Awaitable[None]]
+Backoff = Callable[[int], float]
+
+
+class Line:
+    """See the module.
+
+    Args:
+        apply: Writes moves; answers which applied.
+        record: Writes an event that moves no job.
+        fetch: Pages of the store's jobs of this backend in a status.
+        backoff: Failed attempts of a job -> seconds to wait.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        capabilities: Capabilities,
+        settings: DispatchSettings,
+        clock: Clock,
+        *,
+        apply: ApplyMoves,
+        record: RecordEvent,
+        fetch: Callable[[str, JobStatus, str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]],
+        backoff: Backoff,
+    ) -> None:
+        self.adapter = adapter
+        self.capabilities = capabilities
+        self.backend = capabilities.backend
+        self.leases = Leases()
+        self.preparing: set[str] = set()
+        self._settings = settings
+        self._clock = clock
+        self._apply = apply
+        self._record = record
+        self._backoff = backoff
+        self._open = anyio.Event()
+        self._open.set()
+        self.ready = WaitingQueue(
+            clock, lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit), self.leases
+        )
+        self.submitted = WaitingQueue(
+            clock, lambda after, limit: fetch(self.backend, JobStatus.SUBMITTED, after, limit), self.preparing
+        )
+
+    # -- Ready --------------------------------------------------------------------------
+
+    async def take(self, limit: int, *, start: bool = True) -> list[Attempt]:
+        """See `Ready.take`."""
+        while True:
+            await self._open.wait()
+            entries = await self.ready.take(limit)
+            if not self._open.is_set():
+                for entry in entries:
+                    self.ready.put_back(entry, 0.0)
+                continue
+            attempts = [self._lease(entry) for entry in entries]
+            if start:
+                attempts = await self.started(attempts)
+            if attempts:
+                return attempts
+
+    def hold(self) -> None:
+        """Hand out nothing more."""
+        self._open = anyio.Event()
+
+    def _lease(self, entry: Entry) -> Attempt:
+        attempt = Attempt(entry.job, entry.job.attempt + 1, entry.input, entry.compiled)
+        self.leases.add(Lease(attempt, entry.job, self._clock.monotonic() + self._settings.lease_s))
+        return attempt
+
+    # -- Emit ---------------------------------------------------------------------------
+
+    async def started(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """See `Emit.started`."""
+        now = self._clock.now_ms()
+        leases = [lease for attempt in attempts if (lease := self.leases.of(attempt)) is not None]
+        moves = []
+        for lease in leases:
+            after = replace(moved(lease.job, Cause.STARTED, now), attempt=lease.attempt.number)
+            moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
+        applied = await self._write(moves)
+        run_until = None
+        if limit := self.capabilities.run_limit_s or self._settings.run_limit_s:
+            run_until = self._clock.monotonic() + limit
+        holding = []
+        for lease, move, ok in zip(leases, moves, applied, strict=True):
+            if ok and self.leases.of(lease.attempt) is lease:
+                lease.job, lease.run_until = move.after, run_until
+                holding.append(lease.attempt)
+            else:
+                self.leases.end(lease)
+        return holding
+
+    async def progress(self, attempt: Attempt, fraction: float) -> None:
+        """See `Emit.progress`."""
+        if (lease := self.leases.of(attempt)) is not None and lease.job.status is JobStatus.STARTED:
+            data = {"fraction": min(1.0, max(0.0, fraction))}
+            await self._write([Move(lease.job, lease.job, EventKind.JOB_PROGRESS, self._clock.now_ms(), data=data)])
+
+    async def finished(self, outcomes: Sequence[tuple[Attempt, Result | ExecutionError]]) -> None:
+        """See `Emit.finished`."""
+        concluded = []
+        for attempt, outcome in outcomes:
+            if (lease := self.leases.of(attempt)) is not None and lease.job.status is JobStatus.STARTED:
+                concluded.append((lease, await self._conclude(lease, outcome)))
+        if not concluded:
+            return
+        applied = await self._write([move for _, move in concluded])
+        for (lease, move), ok in zip(concluded, applied, strict=True):
+            self.leases.end(lease)
+            if ok and move.kind is EventKind.JOB_REQUEUED:
+                entry = Entry(move.after, lease.attempt.input, lease.attempt.compiled)
+                self.ready.put_back(entry, self._backoff(move.after.failed_attempts))
+
+    async def calibrated(self, characterization: Characterization) -> None:
+        """See `Emit.calibrated`."""
+        event = Event(
+            sequence=0,
+            kind=EventKind.BACKEND_CALIBRATED,
+            at=self._clock.now_ms(),
+            backend=characterization.backend,
+            data={"characterization_id": characterization.id},
+        )
+        await self._record(Record(event, characterization))
+
+    # -- what attempts become -------------------------------------------------------------
+
+    async def _conclude(self, lease: Lease, outcome: Result | ExecutionError) -> Move:
+        if isinstance(outcome, ExecutionError):
+            return self._failed(lease.job, outcome)
+        if isinstance(outcome, Result) and len(outcome.probabilities) > LARGE_RESULT:
+            fault, body = await anyio.to_thread.run_sync(_inspect, lease.job, outcome)
+        else:
+            fault, body = _inspect(lease.job, outcome)
+        if fault is not None:
+            log.error("adapter answered an invalid result", backend=self.backend, job=lease.job.id, fault=fault)
+            return self._failed(lease.job, ExecutionError("InternalError", f"invalid result: {fault}"))
+        now = self._clock.now_ms()
+        known = lease.job.outcome
+        after = replace(
+            moved(lease.job, Cause.COMPLETED, now),
+            outcome=replace(
+                known,
+                execution_ms=outcome.execution_ms,
+                characterization_id=outcome.characterization_id,
+                warnings=known.warnings + outcome.warnings,
+            ),
+        )
+        data = {"execution_ms": outcome.execution_ms}
+        return Move(lease.job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
+
+    def _failed(self, job: Job, error: ExecutionError) -> Move:
+        """Another attempt where that may help and the limit is not reached, else the end."""
+        now = self._clock.now_ms()
+        counted = job.failed_attempts + error.retryable
+        if error.retryable and counted < self._settings.max_failed_attempts:
+            after = replace(moved(job, Cause.REQUEUED, now), failed_attempts=counted)
+            return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": error.message})
+        failure = Failure(code=error.failure_code, message=error.message)
+        after = replace(
+            moved(job, Cause.FAILED, now), failed_attempts=counted, outcome=replace(job.outcome, failure=failure)
+        )
+        return Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure))
+
+    async def _write(self, moves: Sequence[Move]) -> list[bool]:
+        """Apply; on a full disk wait and try again, so that running jobs keep their results."""
+        while True:
+            try:
+                return await self._apply(moves)
+            except StorageFull:
+                log.warning("the storage is full; waiting", backend=self.backend, moves=len(moves))
+                await self._clock.sleep(FULL_PAUSE_S)
+
+    # -- supervision ----------------------------------------------------------------------
+
+    async def revoked(self, lease: Lease) -> None:
+        """The job of a lease ended otherwise: tell the adapter to stop."""
+        try:
+            await self.adapter.cancel(lease.attempt)
+        except Exception:
+            log.exception("adapter raised in cancel", backend=self.backend, job=lease.attempt.id)
+
+    async def renew(self) -> None:
+        """Ask the adapter for which attempts it vouches, and extend their leases."""
+        leases = list(self.leases)
+        if not leases:
+            return
+        alive = await self.adapter.heartbeat([lease.attempt for lease in leases])
+        until = self._clock.monotonic() + self._settings.lease_s
+        for attempt in alive:
+            if (lease := self.leases.of(attempt)) is not None:
+                lease.until = until
+
+    async def enforce_limits(self) -> None:
+        """End attempts past their lease or their run limit."""
+        now = self._clock.monotonic()
+        code = "SimulationTimeout" if self.capabilities.kind == "simulator" else "QuantumComputerError"
+        for lease in self.leases:
+            if lease.run_until is not None and lease.run_until <= now:
+                error = ExecutionError(code, "the run limit was reached")
+            elif lease.until <= now:
+                error = WorkerLost("its lease ended")
+            else:
+                continue
+            if lease.job.status is JobStatus.STARTED:
+                await self.finished([(lease.attempt, error)])
+            self.leases.end(lease)
+            await self.revoked(lease)
+
+    async def interrupt(self, reason: str, *, counts: bool) -> None:
+        """Put all attempts back: their executions are gone. `counts`: as failed attempts."""
+        leases = list(self.leases)
+        now = self._clock.now_ms()
+        moves = []
+        for lease in leases:
+            self.leases.end(lease)
+            if lease.job.status is not JobStatus.STARTED:
+                self.ready.put_back(Entry(lease.job, lease.attempt.input, lease.attempt.compiled), 0.0)
+            elif counts:
+                moves.append(self._failed(lease.job, WorkerLost(reason)))
+            else:
+                after = moved(lease.job, Cause.REQUEUED, now)
+                moves.append(Move(lease.job, after, EventKind.JOB_REQUEUED, now, data={"reason": reason}))
+        attempts = {lease.job.id: lease.attempt for lease in leases}
+        for move, ok in zip(moves, await self._write(moves) if moves else (), strict=True):
+            if ok and move.kind is EventKind.JOB_REQUEUED:
+                attempt = attempts[move.after.id]
+                delay = self._backoff(move.after.failed_attempts) if counts else 0.0
+                self.ready.put_back(Entry(move.after, attempt.input, attempt.compiled), delay)
+
+
+def _inspect(job: Job, result: Result) -> tuple[str | None, bytes]:
+    """What is wrong with a result, if anything, and the result encoded."""
+    fault = results.problem(job, result)
+    return fault, b"" if fault is not None else _encode(result)
