@@ -139,7 +139,9 @@ class WorkerPool(AsyncContextManagerMixin):
             call: Importable in the worker, which has the import path of this process.
             payloads: JSON documents, opaque here.
             time_limit_s: For the batch, from when a worker takes it; a payload run again alone has it anew.
-            memory_bytes: What the batch may allocate beyond what the worker uses (enforced on Linux).
+            memory_bytes: What the batch may allocate beyond what the worker uses (enforced on Linux). What the
+                function's module imports at its top does not count, what the function imports itself does. Libraries
+                that abort when memory is refused make it a `WorkerLost`: give an honest estimate.
 
         Returns:
             One answer per payload: bytes, or the `ExecutionError` the function raised; ``InternalError`` for any

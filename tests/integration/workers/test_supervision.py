@@ -129,17 +129,20 @@ async def test_cancel_spares_a_worker_that_is_about_done() -> None:
 async def test_cancel_in_the_queue_touches_no_worker(mailbox: Any, tmp_path: Path) -> None:
     """A caller that leaves the queue is forgotten; the worker and those behind go on."""
     got: list[Any] = []
-    async with WorkerPool(1, SystemClock()) as pool:
-        async with anyio.create_task_group() as running:
-            running.start_soon(answers, pool, HANG, [mailbox.address], [])
+    trace = tmp_path / "trace"
+    trace.touch()
+    with anyio.fail_after(10):
+        async with WorkerPool(1, SystemClock()) as pool, anyio.create_task_group() as tasks:
+            tasks.start_soon(answers, pool, HANG, [mailbox.address], [])
             pid = await mailbox.pid()
-            async with anyio.create_task_group() as waiting:
-                with anyio.move_on_after(0):
-                    await pool.run(HANG, [json.dumps(str(tmp_path / "never")).encode()])
-                waiting.start_soon(answers, pool, "worker_calls:double", [b"3"], got)
-                assert pool.pids == (pid,)
-                os.kill(pid, signal.SIGKILL)
-        assert got == [b"6"]
+            with anyio.move_on_after(0) as left:
+                await pool.run(HANG, [json.dumps(str(trace)).encode()])
+            assert left.cancelled_caught
+            assert pool.pids == (pid,)
+            tasks.start_soon(answers, pool, "worker_calls:double", [b"3"], got)
+            os.kill(pid, signal.SIGKILL)
+    assert got == [b"6"]
+    assert trace.stat().st_size == 0
 
 
 async def test_closing_ends_running_and_waiting_calls(mailbox: Any) -> None:
