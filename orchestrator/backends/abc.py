@@ -186,10 +186,10 @@ class Adapter(ABC):
     def __init__(self) -> None:
         self._scopes: dict[Attempt, anyio.CancelScope] = {}
 
-    async def open(self, context: AdapterContext) -> None:
+    async def open(self, context: AdapterContext) -> None:  # noqa: B027 - may be left out
         """Acquire what is needed. Raises to report the adapter as unavailable."""
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 - may be left out
         """Release everything; called once, also after a failed `open`."""
 
     def capabilities(self) -> Sequence[Capabilities]:

@@ -58,6 +58,6 @@ class Leases:
         if self._by_job.get(lease.attempt.id) is lease:
             del self._by_job[lease.attempt.id]
 
-    def revoke(self, job_id: str) -> Lease | None:
-        """Take the lease of a job back, whatever its attempt."""
-        return self._by_job.pop(job_id, None)
+    def of_job(self, job_id: str) -> Lease | None:
+        """The lease of a job, whatever its attempt."""
+        return self._by_job.get(job_id)

@@ -203,10 +203,14 @@ class Line:
         return Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure))
 
     async def _write(self, moves: Sequence[Move]) -> list[bool]:
-        """Apply; on a full disk wait and try again, so that running jobs keep their results."""
+        """Apply; on a full disk wait and try again, so that running jobs keep their results.
+
+        Shielded: a cancelled write has an unknown outcome, and a lease must not be in doubt.
+        """
         while True:
             try:
-                return await self._apply(moves)
+                with anyio.CancelScope(shield=True):
+                    return await self._apply(moves)
             except StorageFull:
                 log.warning("the storage is full; waiting", backend=self.backend, moves=len(moves))
                 await self._clock.sleep(FULL_PAUSE_S)

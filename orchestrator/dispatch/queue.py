@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Container
 from typing import Final, NamedTuple
 
 from orchestrator.clock import Clock
@@ -49,7 +49,7 @@ class WaitingQueue:
         held: Ids being worked on now; the refill skips them.
     """
 
-    def __init__(self, clock: Clock, fetch: Fetch, held: Collection[str]) -> None:
+    def __init__(self, clock: Clock, fetch: Fetch, held: Container[str]) -> None:
         self._clock = clock
         self._fetch = fetch
         self._held = held
