@@ -133,7 +133,8 @@ def derive_parent(children: Mapping[JobStatus, int]) -> JobStatus:
 
     Any failed child fails the parent (its other children are then canceled); when all
     have ended it is completed if all completed, else canceled; once any child has begun
-    or ended it is started; while any is still being checked it is submitted; else ready.
+    or ended it is started; with a first ready child it is ready; else submitted. (Ready comes
+    before submitted, so that a parent whose only started child is requeued has a way back.)
 
     Raises:
         ValueError: There are no children.
@@ -147,4 +148,4 @@ def derive_parent(children: Mapping[JobStatus, int]) -> JobStatus:
         return _S.COMPLETED if present == {_S.COMPLETED} else _S.CANCELED
     if _S.STARTED in present or present & TERMINAL:
         return _S.STARTED
-    return _S.SUBMITTED if _S.SUBMITTED in present else _S.READY
+    return _S.READY if _S.READY in present else _S.SUBMITTED

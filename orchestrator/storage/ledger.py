@@ -205,8 +205,8 @@ def _apply(tables: Tables, moves: list[tuple[Move, Callable[[bool], None]]], log
         compiled = [(move.after.id, move.compiled) for move in applied if move.compiled is not None]
         if compiled:
             tables.set_compiled(compiled)
-        follow = _families(tables, applied, now)
-        moves = [(move, _ignore) for move in follow] + later
+        _apply(tables, [(move, _ignore) for move in _families(tables, applied, now)], log, now)
+        moves = later
 
 
 def _ignore(_: bool) -> None:
