@@ -155,6 +155,7 @@ class _Compiler:
 
     def _interact(self, one: tuple[int, str], other: tuple[int, str], theta: float) -> None:
         """exp(-i theta P Q / 2)."""
+        theta = 2 * math.atan2(math.sin(theta / 2), math.cos(theta / 2))  # exact for any size, unlike a remainder
         half_turns = round(theta / math.pi)
         if half_turns % 2:
             for wire, letter in one, other:

@@ -34,20 +34,13 @@ def located(error: InvalidRequest, place: str) -> InvalidRequest:
     return InvalidRequest(str(error), code=error.code, fields=fields, source=error.source)
 
 
-def gate_type(name: str, gateset: GateSet) -> GateType:
-    """The row of a canonical name.
-
-    Raises:
-        InvalidRequest: Unknown, or of the other gate set.
-    """
-    row = GATES[gateset].get(name)
-    if row is not None:
-        return row
+def unknown_gate(name: str, gateset: GateSet) -> InvalidRequest:
+    """The refusal of a name that the gate set does not have."""
     other: GateSet = "native" if gateset == "qis" else "qis"
     if name in GATES[other]:
-        raise fault("gate", f"this gate belongs to the {other} gate set, the circuit is {gateset}", "wrong_gateset")
+        return fault("gate", f"this gate belongs to the {other} gate set, the circuit is {gateset}", "wrong_gateset")
     known = " ".join(row for row in GATES[gateset] if row != "p")  # a name of the IR only
-    raise fault("gate", f"unknown gate; {gateset} gates are {known}", "unknown_gate")
+    return fault("gate", f"unknown gate; {gateset} gates are {known}", "unknown_gate")
 
 
 def check_gate(gate: Gate, row: GateType, qubits: int) -> None:
@@ -58,7 +51,8 @@ def check_gate(gate: Gate, row: GateType, qubits: int) -> None:
     """
     targets = gate.targets
     if len(targets) != row.targets and (row.targets or not targets):
-        raise fault("targets", f"{row.name} takes {_count(row.targets)}, got {len(targets)}")
+        code = "invalid_request" if targets else "missing_field"
+        raise fault("targets", f"{row.name} takes {_count(row.targets)}, got {len(targets)}", code)
     if gate.controls and not row.controls:
         raise fault("controls", f"the native gate {row.name} takes no controls")
     check_wires(targets, gate.controls, qubits)
@@ -97,7 +91,7 @@ def _out_of_range(member: str, qubits: int) -> InvalidRequest:
 def _check_pauliexp(gate: Gate, row: GateType) -> None:
     time, coefficients = gate.params[:1], gate.params[1:]
     if not time or not gate.terms:
-        raise fault("time" if not time else "terms", "pauliexp needs a time and at least one term")
+        raise fault("terms" if time else "time", "pauliexp needs a time and at least one term", "missing_field")
     if len(coefficients) != len(gate.terms):
         raise fault("coefficients", f"pauliexp has {len(gate.terms)} terms and {len(coefficients)} coefficients")
     width = len(gate.targets)
@@ -108,8 +102,8 @@ def _check_pauliexp(gate: Gate, row: GateType) -> None:
     if not first.low <= time[0] <= first.high:
         raise fault(first.member, "the time must be finite and not negative", "angle_out_of_range")
     for index, value in enumerate(coefficients):
-        # The product is the angle that is applied: two finite factors may still overflow it.
-        if not rest.low <= value * max(time[0], 1.0) <= rest.high:
+        # The rotation is by twice the product: finite factors may still overflow it.
+        if not rest.low <= 2 * value * max(time[0], 1.0) <= rest.high:
             raise fault(f"{rest.member}[{index}]", "the coefficient must be finite", "angle_out_of_range")
 
 
@@ -158,7 +152,7 @@ def check_registers(circuit: Circuit) -> None:
     """
     for wires in (circuit.registers or {}).values():
         if any(wire is not None and not 0 <= wire < circuit.qubits for wire in wires):
-            raise fault("registers", f"index out of range; the circuit has {circuit.qubits} qubits")
+            raise _out_of_range("registers", circuit.qubits)
 
 
 def validate(circuits: Sequence[Circuit], *, multi: bool, root: str = "input") -> None:
@@ -184,7 +178,10 @@ def _check_circuit(circuit: Circuit) -> None:
     check_registers(circuit)
     for number, gate in enumerate(circuit.gates):
         try:
-            check_gate(gate, gate_type(gate.name, circuit.gateset), circuit.qubits)
+            row = GATES[circuit.gateset].get(gate.name)
+            if row is None:
+                raise unknown_gate(gate.name, circuit.gateset)
+            check_gate(gate, row, circuit.qubits)
         except InvalidRequest as error:
             raise located(error, f"circuit[{number}]") from None
 

@@ -14,7 +14,15 @@ import msgspec
 
 from orchestrator.circuits.gates import ALIASES, CONTROLLED_ALIASES, GATES, IDENTITY, GateType
 from orchestrator.circuits.ir import Gate, GateSet
-from orchestrator.circuits.validation import MAX_GATES, MAX_QUBITS, check_gate, check_wires, fault, gate_type, located
+from orchestrator.circuits.validation import (
+    MAX_GATES,
+    MAX_QUBITS,
+    check_gate,
+    check_wires,
+    fault,
+    located,
+    unknown_gate,
+)
 from orchestrator.errors import InvalidRequest
 
 _T = TypeVar("_T")
@@ -45,7 +53,7 @@ _coefficients_decoder: Final = msgspec.json.Decoder(list[float])
 _MS_ANGLE: Final = 0.25
 _P: Final = GATES["qis"]["p"]
 #: ``id`` is checked like a gate and then left out.
-_ID: Final = GateType(name=IDENTITY, gateset="qis")
+_ID: Final = GateType(name=IDENTITY, gateset="qis", matrix=GATES["native"]["nop"].matrix)
 _SPELLINGS: Final[dict[GateSet, dict[str, GateType]]] = {
     # ``p`` is a name of the IR only: on the wire it is ``z`` with a rotation.
     "qis": {name: row for name, row in GATES["qis"].items() if row is not _P}
@@ -77,7 +85,9 @@ def read_gates(wire: list[WireGate], gateset: GateSet, declared: int | None) -> 
     while wire:
         item = wire.pop()
         try:
-            row = spellings.get(item.gate) or gate_type(item.gate, gateset)
+            row = spellings.get(item.gate)
+            if row is None:
+                raise unknown_gate(item.gate, gateset)
             targets = _wires("target", item.target, item.targets)
             controls = _wires("control", item.control, item.controls)
             if not controls and item.gate in CONTROLLED_ALIASES:
