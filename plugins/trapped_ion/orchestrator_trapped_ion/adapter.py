@@ -35,7 +35,7 @@ from orchestrator_trapped_ion.drift import belongs, drifted
 from orchestrator_trapped_ion.measuring import (
     COMPILE_LIMIT_S,
     COMPILE_MEMORY_BYTES,
-    RUN_LIMIT_S,
+    PATIENCE,
     Run,
     memory_bytes,
 )
@@ -77,13 +77,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         time_scale: Wall time per execution time; 0 to wait for nothing.
         wall_limit_s: Longest wait for one job, seconds.
         max_wires: Most wires a circuit may touch; each more doubles memory and time of its simulation.
+        simulation_limit_s: Longest estimated time of a job's simulation, seconds; longer ones fail at once.
         calibrations: A folder of ``*.toml`` that replace built-in devices or add some.
         seed: Of the drift.
     """
 
     time_scale: Annotated[float, msgspec.Meta(ge=0)] = 0.25
     wall_limit_s: Annotated[float, msgspec.Meta(ge=0)] = 5.0
-    max_wires: Annotated[int, msgspec.Meta(ge=1, le=40)] = 24
+    max_wires: Annotated[int, msgspec.Meta(ge=1, le=40)] = 25
+    simulation_limit_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
     calibrations: str | None = None
     seed: int = 0
 
@@ -141,6 +143,7 @@ class TrappedIonAdapter(Adapter):
             shots=spec.shots,
             settings=spec.settings,
             max_wires=self._settings.max_wires,
+            simulation_limit_s=self._settings.simulation_limit_s,
         )
         if len(attempt.input) <= _INLINE_BYTES and effort(attempt.circuit) <= _INLINE_GATES:
             return prepare(attempt.circuit, terms).outcome
@@ -194,7 +197,7 @@ class TrappedIonAdapter(Adapter):
         answer = await self._worker(
             "execute",
             msgspec.json.encode(run),
-            time_limit_s=RUN_LIMIT_S,
+            time_limit_s=PATIENCE * self._settings.simulation_limit_s,
             memory_bytes=memory_bytes(min(spec.stats.qubits, self._settings.max_wires), spec.shots),
         )
         result = msgspec.json.decode(answer, type=Result)
@@ -236,8 +239,8 @@ def _settings(table: Mapping[str, Any]) -> Settings:
         settings = msgspec.convert(dict(table), Settings)
     except msgspec.ValidationError as error:
         raise SettingsError(f"trapped_ion: {error}") from error
-    if not math.isfinite(settings.time_scale + settings.wall_limit_s):
-        raise SettingsError("trapped_ion: time_scale and wall_limit_s must be finite")
+    if not math.isfinite(settings.time_scale + settings.wall_limit_s + settings.simulation_limit_s):
+        raise SettingsError("trapped_ion: times and scales must be finite")
     return settings
 
 

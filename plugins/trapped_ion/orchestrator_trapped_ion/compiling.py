@@ -14,6 +14,7 @@ from orchestrator.circuits import ir
 from orchestrator.circuits.native import to_native
 from orchestrator.model import Failure
 from orchestrator_trapped_ion.calibration import ONE_QUBIT, TWO_QUBIT, Calibration
+from orchestrator_trapped_ion.measuring import simulation_s
 from orchestrator_trapped_ion.timing import execution_ms
 
 #: Fewest shots that can be split over variants (reference, section 10.2).
@@ -25,13 +26,15 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         settings: The ``settings`` of the job as submitted.
-        max_wires: Most wires whose noisy run this machine is trusted with.
+        max_wires: Most wires whose state fits this machine.
+        simulation_limit_s: Longest noisy run that is worth beginning, seconds.
     """
 
     calibration: Calibration
     shots: int
     settings: dict[str, Any]
     max_wires: int
+    simulation_limit_s: float
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -67,7 +70,7 @@ def prepare(circuit: ir.Circuit, terms: Terms) -> Verdict:
     if wires > terms.max_wires:
         return _failed(
             "SimulationError",
-            f"a noisy run on {wires} wires works on {_mebibytes(wires)} MiB at every gate of every distinct shot; "
+            f"the state of {wires} wires takes {_mebibytes(wires)} MiB; "
             f"this machine is set to at most {terms.max_wires} wires, {_mebibytes(terms.max_wires)} MiB",
         )
     mitigation = _requested_mitigation(terms.settings)
@@ -77,6 +80,13 @@ def prepare(circuit: ir.Circuit, terms: Terms) -> Verdict:
             f"debiasing needs at least {DEBIASING_SHOTS} shots, this job has {terms.shots}",
         )
     native = to_native(circuit, calibration.entangler, opt=_optimization(terms.settings)).circuit
+    seconds = simulation_s(native, calibration, terms.shots)
+    if seconds > terms.simulation_limit_s:
+        return _failed(
+            "SimulationError",
+            f"{len(native.gates)} native gates on {wires} wires ({_mebibytes(wires)} MiB), {terms.shots} shots: "
+            f"simulating the noise would take about {seconds:,.0f} s, the limit is {terms.simulation_limit_s:,.0f} s",
+        )
     names = [gate.name for gate in native.gates]
     return Verdict(
         prepared=Prepared(

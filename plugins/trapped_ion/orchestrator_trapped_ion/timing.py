@@ -13,9 +13,9 @@ of a one-qubit gate. Everything is counted in whole nanoseconds, so sums are exa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from orchestrator.circuits.ir import Circuit
+from orchestrator.circuits.ir import Circuit, Gate
 from orchestrator_trapped_ion.calibration import TWO_QUBIT
 
 _NS_PER_MS = 1_000_000
@@ -35,6 +35,23 @@ def shot_ns(native: Circuit, timing: Mapping[str, float]) -> int:
 def execution_ms(native: Circuit, timing: Mapping[str, float], shots: int) -> int:
     """Duration of a job, milliseconds, rounded up: 0 stands for jobs that did not run."""
     return -(-shots * shot_ns(native, timing) // _NS_PER_MS)
+
+
+def schedule(native: Circuit, timing: Mapping[str, float]) -> Iterator[tuple[Gate, list[tuple[int, int]]]]:
+    """The gates that do something, in order, each with its wires that have waited since their last one.
+
+    A wait is (wire, nanoseconds) and longer than 0; before a wire's first gate there is none. A ``nop``
+    lets time pass, for its own wire too.
+    """
+    now_ns = 0
+    worked_until: dict[int, int] = {}
+    for gate in native.gates:
+        until = now_ns + gate_ns(gate.name, timing)
+        if gate.name != "nop":
+            waits = [(wire, now_ns - worked_until.get(wire, now_ns)) for wire in gate.targets]
+            yield gate, [(wire, waited_ns) for wire, waited_ns in waits if waited_ns]
+            worked_until.update(dict.fromkeys(gate.targets, until))
+        now_ns = until
 
 
 def wall_ms(execution: int, time_scale: float, limit_s: float) -> int:

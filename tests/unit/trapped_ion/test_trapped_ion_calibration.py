@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SettingsError
+from orchestrator_noise_model.models import MODELS
 from orchestrator_trapped_ion.calibration import load, parse
 
 EXAMPLES = Path(__file__).parents[3] / "configs" / "calibrations"
@@ -31,19 +32,12 @@ def test_builtin_devices() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("backend", "r1", "r2"),
-    [
-        ("qpu.aria-1", 0.0005, 0.0133),
-        ("qpu.aria-2", 0.0006573333, 0.01856),
-        ("qpu.forte-1", 0.00026666667, 0.00494933333),
-    ],
-)
-def test_gate_fidelities_are_those_of_the_published_noise_models(backend: str, r1: float, r2: float) -> None:
-    """A QPU's gates are as noisy as the simulator's model of the same name (F = 1 - r/2 and 1 - 3r/4)."""
-    fidelity = load()[backend].fidelity
-    assert fidelity.one_qubit == pytest.approx(1 - r1 / 2, abs=1e-10)
-    assert fidelity.two_qubit == pytest.approx(1 - 3 * r2 / 4, abs=1e-10)
+@pytest.mark.parametrize("model", ["aria-1", "aria-2", "forte-1", "forte-enterprise-1"])
+def test_gates_are_as_noisy_as_the_simulators_model_of_the_name(model: str) -> None:
+    """A QPU's fidelities are those of the depolarizing rates of its noise model: F = 1 - r/2 and 1 - 3r/4."""
+    rates, fidelity = MODELS[model], load()[f"qpu.{model}"].fidelity
+    assert fidelity.one_qubit == pytest.approx(1 - rates.one_qubit / 2, abs=1e-10)
+    assert fidelity.two_qubit == pytest.approx(1 - 3 * rates.two_qubit / 4, abs=1e-10)
 
 
 def test_characterization_has_what_the_wire_needs() -> None:

@@ -20,8 +20,10 @@ BELL = ir.Circuit(qubits=25, gates=(ir.Gate("h", (3,)), ir.Gate("x", (17,), cont
 def outcome(
     circuit: ir.Circuit, backend: str = "qpu.aria-1", shots: int = 100, settings: dict[str, Any] | None = None
 ) -> Prepared | Failure:
-    """The compile step's answer; 24 wires at most."""
-    terms = Terms(calibration=DEVICES[backend], shots=shots, settings=settings or {}, max_wires=24)
+    """The compile step's answer; 24 wires and 60 s of simulation at most."""
+    terms = Terms(
+        calibration=DEVICES[backend], shots=shots, settings=settings or {}, max_wires=24, simulation_limit_s=60.0
+    )
     return prepare(circuit, terms).outcome
 
 
@@ -76,6 +78,21 @@ def test_too_many_wires_for_this_machine() -> None:
     assert "512 MiB" in failure.message
     assert "256 MiB" in failure.message
     assert isinstance(outcome(native(*wide.gates[1:])), Prepared)
+
+
+def test_too_long_for_this_machine() -> None:
+    """A run whose simulation would take too long fails at once; fewer shots of the same circuit are let through."""
+    ring = [ir.Gate("ms", (wire, (wire + 1) % 20), params=(0.0, 0.0, 0.25)) for wire in range(20)]
+    deep = native(*ring * 10)
+    failure = outcome(deep, shots=100_000)
+    assert isinstance(failure, Failure)
+    assert (failure.code, "200 native gates on 20 wires" in failure.message) == ("SimulationError", True)
+    assert isinstance(outcome(deep, shots=100), Prepared)
+
+
+def test_repeated_shots_cost_nothing() -> None:
+    """Narrow circuits are cheap at a million shots, whose errors repeat."""
+    assert isinstance(outcome(BELL, shots=1_000_000), Prepared)
 
 
 def test_empty_circuit() -> None:

@@ -16,7 +16,8 @@ from orchestrator.circuits.ir import Circuit, Gate
 from orchestrator.model import Characterization
 from orchestrator_noise_model.program import Apply, PauliChannel, Program
 from orchestrator_trapped_ion.calibration import load
-from orchestrator_trapped_ion.noise import dephasing_probability, depolarizing_rate, noisy_program
+from orchestrator_trapped_ion.noise import noisy_program
+from orchestrator_trapped_ion.physics import dephasing_probability, depolarizing_rate
 
 Matrix = NDArray[np.complex128]
 
