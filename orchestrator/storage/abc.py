@@ -25,7 +25,10 @@ from orchestrator.model import ApiKey, Characterization, Job, Project
 
 @dataclass(slots=True)
 class Draft:
-    """A job about to be stored, already in the status it starts with; parents have no input."""
+    """A job about to be stored, already in the status it starts with; parents have no input.
+
+    Inputs, compiled circuits and results are UTF-8 JSON: text without U+0000.
+    """
 
     job: Job
     input: bytes | None = None
@@ -129,7 +132,8 @@ class Store(ABC):
 
     @abstractmethod
     async def open(self, on_commit: OnCommit) -> None:
-        """Open or create. `on_commit` is told of each commit, in log order, before its callers are answered.
+        """Open or create. `on_commit` is told of each commit, in log order, before its callers are answered;
+        it must not raise.
 
         Raises:
             StorageRefused: Foreign, corrupt or newer data; nothing was modified.
@@ -143,7 +147,13 @@ class Store(ABC):
 
     @abstractmethod
     async def submit(self, operation: Submit) -> Job:
-        """Run a `Submit`."""
+        """Run a `Submit`.
+
+        Raises:
+            IdempotencyMismatch: See `Submit`.
+            StorageFull: The disk is full.
+            StorageError: An id is taken, or the store cannot write; as of all writes.
+        """
 
     @abstractmethod
     async def apply(self, moves: Sequence[Move]) -> list[bool]:
@@ -151,11 +161,19 @@ class Store(ABC):
 
     @abstractmethod
     async def put_project(self, project: Project) -> None:
-        """Add a project."""
+        """Add a project.
+
+        Raises:
+            StorageError: The id or the name is taken.
+        """
 
     @abstractmethod
     async def put_key(self, key: ApiKey) -> None:
-        """Add a key, or replace the one of the same id."""
+        """Add a key, or replace name and revocation of the one of the same id.
+
+        Raises:
+            StorageError: Another key has this digest, or the project is unknown.
+        """
 
     @abstractmethod
     async def record(self, operation: Record) -> None:
@@ -222,7 +240,10 @@ class Store(ABC):
 
     @abstractmethod
     async def horizon(self) -> int:
-        """Everything up to this sequence may have been removed by retention."""
+        """Everything up to this sequence may have been removed by retention.
+
+        A reader of the log asks after it has read: what it got is without holes if it began at the horizon or beyond.
+        """
 
     @abstractmethod
     async def projects(self) -> list[Project]:
@@ -231,6 +252,10 @@ class Store(ABC):
     @abstractmethod
     async def keys(self) -> list[ApiKey]:
         """All keys, revoked ones included."""
+
+    @abstractmethod
+    async def calibrated(self) -> list[str]:
+        """Backends with at least one recorded calibration."""
 
     @abstractmethod
     async def characterizations(

@@ -14,12 +14,10 @@ from typing import Any, Final, TypeVar
 import aiosqlite
 import anyio
 
-from orchestrator.errors import StorageRefused
+from orchestrator.storage.sqlite.header import APPLICATION_ID
 
 T = TypeVar("T")
 
-#: "ionq" in ASCII: marks our files, so that a foreign database is refused by name.
-APPLICATION_ID: Final = 0x696F6E71
 CLOSE_LIMIT_S: Final = 5.0
 
 
@@ -62,17 +60,17 @@ async def _connect(uri: str, prepare: Callable[..., None], *arguments: Any) -> C
         connection = Connection(await aiosqlite.connect(uri, uri=True, isolation_level=None))
         try:
             await connection.run(prepare, *arguments)
-        except BaseException as error:
+        except BaseException:
             await connection.aclose()
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                raise StorageRefused(f"not a usable database: {error}") from error
             raise
     return connection
 
 
 def _prepare_writer(connection: sqlite3.Connection, synchronous: str) -> None:
-    check_owner(connection)
     connection.execute("PRAGMA busy_timeout = 5000")
+    if connection.execute("PRAGMA application_id").fetchone()[0] == 0:
+        # A new file: our mark comes first, while it still goes into the file and not into the write-ahead log.
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -86,11 +84,3 @@ def _prepare_reader(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = 1")
     connection.execute("PRAGMA cache_size = -8192")
     connection.execute("PRAGMA mmap_size = 0")
-
-
-def check_owner(connection: sqlite3.Connection) -> None:
-    """Refuse a file that is not ours, before anything is written to it."""
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    objects = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if owner != APPLICATION_ID and (objects or owner):
-        raise StorageRefused("this database belongs to another program")

@@ -7,9 +7,8 @@ import secrets
 import sqlite3
 from importlib.resources import files
 
-from orchestrator.errors import StorageRefused
 from orchestrator.storage.sqlite import migrations
-from orchestrator.storage.sqlite.connection import APPLICATION_ID
+from orchestrator.storage.sqlite.header import refuse_newer
 
 _NUMBERED = re.compile(r"^(\d{4})_\w+\.sql$")
 
@@ -32,8 +31,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     steps = available()
     newest = max(steps)
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > newest:
-        raise StorageRefused(f"this database has schema {version}; this release knows up to {newest}")
+    refuse_newer(version, newest)
     if version == newest:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -45,7 +43,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         if version == 0:
             connection.execute("INSERT INTO meta (name, value) VALUES ('epoch', ?)", (secrets.token_hex(8),))
             connection.execute("INSERT INTO meta (name, value) VALUES ('horizon', 0)")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {newest}")
         connection.execute("COMMIT")
     except BaseException:

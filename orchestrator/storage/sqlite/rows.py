@@ -54,7 +54,7 @@ def job_row(job: Job) -> tuple[Any, ...]:
         job.completed_at,
         job.deleted_at,
         job.spec,
-        None if job.outcome is _NOTHING else job.outcome,
+        None if job.outcome == _NOTHING else job.outcome,
     )
 
 

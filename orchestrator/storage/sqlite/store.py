@@ -12,20 +12,20 @@ import anyio
 import msgspec
 
 from orchestrator.clock import Clock
+from orchestrator.errors import StorageError, StorageFull, StorageRefused
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import ApiKey, Characterization, Job, Project
 from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Store, Submit
-from orchestrator.storage.sqlite import queries, rows
+from orchestrator.storage.sqlite import header, queries, rows
 from orchestrator.storage.sqlite.connection import CLOSE_LIMIT_S, Connection, connect_reader, connect_writer
-from orchestrator.storage.sqlite.migrate import migrate
+from orchestrator.storage.sqlite.migrate import available, migrate
+from orchestrator.storage.sqlite.reading import array, bodies, fetch, fold, head
 from orchestrator.storage.sqlite.retention import trim
 from orchestrator.storage.sqlite.writer import Writer
-from orchestrator.storage.verify import verify
 
 T = TypeVar("T")
 READERS: Final = 2
-_READ = queries.load("read")
 _WRITE = queries.load("write")
 _characterization = msgspec.json.Decoder(Characterization).decode
 
@@ -52,14 +52,17 @@ class SqliteStore(Store):
 
     async def open(self, on_commit: OnCommit) -> None:
         try:
+            header.check(self.path, max(available()))
             connection = await connect_writer(self.path, synchronous=self._synchronous)
             self._connections.append(connection)
             await connection.run(migrate)
-            self.epoch, sequence = await connection.run(_head)
+            self.epoch, sequence = await connection.run(head)
             for _ in range(READERS):
                 self._connections.append(await connect_reader(self.path))
-        except BaseException:
+        except BaseException as error:
             await self._close_connections()
+            if isinstance(error, sqlite3.Error):
+                raise _refusal(error) from error
             raise
         self._readers = self._connections[1:]
         self._writer = Writer(connection, sequence=sequence, now=self._clock.now_ms, on_commit=on_commit)
@@ -67,19 +70,27 @@ class SqliteStore(Store):
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
-            self._writer.close()
-            _, pending = await asyncio.wait([self._task], timeout=CLOSE_LIMIT_S)
-            for task in pending:
-                task.cancel()
-            await self._close_connections()
+            try:
+                self._writer.close()
+                _, pending = await asyncio.wait([self._task], timeout=CLOSE_LIMIT_S)
+                for task in pending:
+                    task.cancel()
+            finally:
+                await self._close_connections()
 
     async def _close_connections(self) -> None:
+        self._readers = []
         while self._connections:
             await self._connections.pop().aclose()
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
+        if not self._readers:
+            raise StorageError("the store is closed")
         self._turn = (self._turn + 1) % len(self._readers)
-        return await self._readers[self._turn].run(function, *arguments)
+        try:
+            return await self._readers[self._turn].run(function, *arguments)
+        except sqlite3.Error as error:
+            raise StorageError(f"the read failed: {error}") from error
 
     # -- writes -------------------------------------------------------------------------
 
@@ -110,7 +121,7 @@ class SqliteStore(Store):
     # -- reads --------------------------------------------------------------------------
 
     async def job(self, project_id: str, job_id: str) -> Job | None:
-        found = await self._read(_fetch, "job", (job_id, project_id))
+        found = await self._read(fetch, "job", (job_id, project_id))
         return rows.job(found[0]) if found else None
 
     async def jobs(self, project_id: str, where: JobFilter, *, limit: int, before: str | None = None) -> list[Job]:
@@ -118,39 +129,39 @@ class SqliteStore(Store):
             "project": project_id,
             "before": before,
             "limit": limit,
-            "ids": _array(where.ids),
+            "ids": array(where.ids),
             "parent": where.parent_id,
-            "statuses": _array(where.statuses),
-            "backends": _array(where.backends),
+            "statuses": array(where.statuses),
+            "backends": array(where.backends),
             "session": where.session_id,
         }
-        chosen = where.ids is not None or where.parent_id is not None
-        found = await self._read(_fetch, "listed_chosen" if chosen else "listed", arguments)
+        name = "listed" if where.parent_id is None else "listed_by_parent"
+        found = await self._read(fetch, name if where.ids is None else "listed_by_ids", arguments)
         return [rows.job(row) for row in found]
 
     async def children(self, project_id: str, parent_id: str) -> list[Job]:
-        found = await self._read(_fetch, "children", (parent_id,))
+        found = await self._read(fetch, "children", (parent_id,))
         return [job for job in map(rows.job, found) if job.project_id == project_id and job.deleted_at is None]
 
     async def input(self, project_id: str, job_id: str) -> tuple[bytes, bytes | None] | None:
-        found = await self._read(_fetch, "input", (job_id, project_id))
-        return _bodies(found[0]) if found else None
+        found = await self._read(fetch, "input", (job_id, project_id))
+        return bodies(found[0]) if found else None
 
     async def results(self, project_id: str, job_ids: Sequence[str]) -> dict[str, bytes]:
-        found = await self._read(_fetch, "results", (project_id, _array(job_ids)))
+        found = await self._read(fetch, "results", (project_id, array(job_ids)))
         return {row[0]: rows.unpack(row[1]) for row in found}
 
     async def active(
         self, backend: str, status: JobStatus, *, after: str | None, limit: int
     ) -> list[tuple[Job, bytes, bytes | None]]:
-        found = await self._read(_fetch, "active", (backend, after or "", status, limit))
-        return [(rows.job(row), *_bodies(row[rows.JOB_COLUMNS :])) for row in found]
+        found = await self._read(fetch, "active", (backend, after or "", status, limit))
+        return [(rows.job(row), *bodies(row[rows.JOB_COLUMNS :])) for row in found]
 
     async def stranded(self, *, after: str | None, limit: int) -> list[Job]:
-        return [rows.job(row) for row in await self._read(_fetch, "stranded", (after or "", limit))]
+        return [rows.job(row) for row in await self._read(fetch, "stranded", (after or "", limit))]
 
     async def waiting(self) -> dict[str, int]:
-        return dict(await self._read(_fetch, "waiting", ()))
+        return dict(await self._read(fetch, "waiting", ()))
 
     async def events(
         self,
@@ -162,78 +173,68 @@ class SqliteStore(Store):
         kinds: Collection[str] = (),
     ) -> list[Event]:
         if project_id is None and not jobs and not kinds:
-            found = await self._read(_fetch, "events", (after, limit))
+            found = await self._read(fetch, "events", (after, limit))
         else:
             name = "events_of_jobs" if jobs else "events_filtered"
             arguments = {
                 "after": after,
                 "limit": limit,
                 "project": project_id,
-                "jobs": _array(jobs),
-                "kinds": _array(kinds) if kinds else None,
+                "jobs": array(jobs),
+                "kinds": array(kinds) if kinds else None,
             }
-            found = await self._read(_fetch, name, arguments)
+            found = await self._read(fetch, name, arguments)
         return [rows.event(row) for row in found]
 
     def last_sequence(self) -> int:
         return self._writer.sequence
 
     async def horizon(self) -> int:
-        found = await self._read(_fetch, "meta", ("horizon",))
+        found = await self._read(fetch, "meta", ("horizon",))
         return int(found[0][0])
 
     async def projects(self) -> list[Project]:
-        found = await self._read(_fetch, "projects", ())
+        found = await self._read(fetch, "projects", ())
         return [Project(id=row[0], name=row[1], created_at=row[2]) for row in found]
 
     async def keys(self) -> list[ApiKey]:
-        found = await self._read(_fetch, "keys", ())
+        found = await self._read(fetch, "keys", ())
         names = ApiKey.__struct_fields__
         return [ApiKey(**dict(zip(names, row, strict=True))) for row in found]
+
+    async def calibrated(self) -> list[str]:
+        return [row[0] for row in await self._read(_fetch, "calibrated", ())]
 
     async def characterizations(
         self, backend: str, *, start: int | None = None, end: int | None = None, limit: int = 10, offset: int = 0
     ) -> tuple[list[Characterization], int]:
         arguments = {"backend": backend, "start": start, "end": end, "limit": limit, "offset": offset}
-        found = await self._read(_fetch, "characterizations", arguments)
-        total = await self._read(_fetch, "count_characterizations", arguments)
+        found = await self._read(fetch, "characterizations", arguments)
+        total = await self._read(fetch, "count_characterizations", arguments)
         return [_characterization(row[0]) for row in found], total[0][0]
 
     async def characterization(self, characterization_id: str) -> Characterization | None:
-        found = await self._read(_fetch, "characterization", (characterization_id,))
+        found = await self._read(fetch, "characterization", (characterization_id,))
         return _characterization(found[0][0]) if found else None
 
     async def verify(self) -> Report:
-        return await self._read(_verify)
+        if not self._readers:
+            raise StorageError("the store is closed")
+        # Its own connection: a long fold must not hold up the readers.
+        connection = await connect_reader(self.path)
+        try:
+            return await connection.run(fold)
+        except sqlite3.Error as error:
+            raise StorageError(f"the read failed: {error}") from error
+        finally:
+            await connection.aclose()
 
 
-def _fetch(connection: sqlite3.Connection, name: str, arguments: Any) -> list[Any]:
-    """All rows at once: an open cursor would pin the write-ahead log."""
-    return connection.execute(_READ[name], arguments).fetchall()
-
-
-def _array(values: Collection[str] | None) -> str | None:
-    return None if values is None else rows.encode(list(values)).decode()
-
-
-def _bodies(row: Sequence[Any]) -> tuple[bytes, bytes | None]:
-    return rows.unpack(row[0]), None if row[1] is None else rows.unpack(row[1])
-
-
-def _head(connection: sqlite3.Connection) -> tuple[str, int]:
-    """Epoch and last sequence; the horizon counts, in case everything was trimmed."""
-    epoch = _fetch(connection, "meta", ("epoch",))[0][0]
-    horizon = _fetch(connection, "meta", ("horizon",))[0][0]
-    return epoch, max(horizon, _fetch(connection, "last_sequence", ())[0][0])
-
-
-def _verify(connection: sqlite3.Connection) -> Report:
-    """In one read transaction: a snapshot, whatever is written meanwhile."""
-    connection.execute("BEGIN")
-    try:
-        events = connection.execute(_READ["verify_events"])
-        jobs = connection.execute(_READ["verify_jobs"])
-        horizon = _fetch(connection, "meta", ("horizon",))[0][0]
-        return verify(map(rows.event, events), ((rows.job(row), bool(row[rows.JOB_COLUMNS])) for row in jobs), horizon)
-    finally:
-        connection.execute("ROLLBACK")
+def _refusal(error: sqlite3.Error) -> StorageError:
+    """Why the file could not be opened: it is damaged, or the machine does not let us."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull()
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}:
+        return StorageRefused(f"the database is damaged: {error}")
+    return StorageError(f"the database cannot be opened: {error}")

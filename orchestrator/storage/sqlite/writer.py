@@ -80,14 +80,18 @@ class Writer:
         self._wake.set()
 
     async def run(self) -> None:
-        """The writer's loop; ends after `close`, once nothing is in line."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._line:
-                await self._commit(self._take())
-            if self._closing:
-                return
+        """The writer's loop; ends after `close`, once nothing is in line. Whoever still waits then is told."""
+        batch: list[tuple[Write | Call, asyncio.Future[Any]]] = []
+        try:
+            while not self._closing or self._line:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._line:
+                    batch = self._take()
+                    await self._commit(batch)
+        finally:
+            for _, future in (*batch, *self._line):
+                _settle(future, StorageError("the store was closed meanwhile: the outcome is unknown"))
 
     def _take(self) -> list[tuple[Write | Call, asyncio.Future[Any]]]:
         batch: list[tuple[Write | Call, asyncio.Future[Any]]] = []
@@ -98,41 +102,47 @@ class Writer:
         return batch
 
     async def _commit(self, batch: list[tuple[Write | Call, asyncio.Future[Any]]]) -> None:
+        if self._broken:
+            for _, future in batch:
+                _settle(future, StorageError(self._broken))
+            return
         try:
             answers, entries = await self._connection.run(
                 _run, [operation for operation, _ in batch], self.sequence, self._now()
             )
-        except sqlite3.Error as error:
-            if not self._fatal(error) and len(batch) > 1:
+        except Exception as error:
+            self._notice(error)
+            if len(batch) > 1 and not self._broken:
                 for entry in batch:
                     await self._commit([entry])
                 return
             log.exception("write failed", operations=len(batch))
             for _, future in batch:
-                _settle(future, _storage_error(error))
-            return
-        except Exception as error:
-            log.exception("write raised", operations=len(batch))
-            for _, future in batch:
-                _settle(future, error)
+                _settle(future, _storage_error(error) if isinstance(error, sqlite3.Error) else error)
             return
         if entries:
             self.sequence = entries[-1].event.sequence
-            self._on_commit(entries)
+            self._tell(entries)
         for (_, future), answer in zip(batch, answers, strict=True):
             _settle(future, answer)
 
-    def _fatal(self, error: sqlite3.Error) -> bool:
+    def _tell(self, entries: Sequence[Committed]) -> None:
+        """What is committed is answered, even if the listener breaks."""
+        try:
+            self._on_commit(entries)
+        except Exception:
+            log.exception("listener failed", events=len(entries))
+
+    def _notice(self, error: Exception) -> None:
         """After a failed sync the file's state is unknown: stop writing, for good; retrying could lose data."""
         code = getattr(error, "sqlite_errorcode", 0)
         if code & 0xFF in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             self._broken = f"the database cannot be written: {error}"
-        return bool(self._broken)
 
 
 def _settle(future: asyncio.Future[Any], answer: object) -> None:
-    """Answer a caller, unless it has gone."""
-    if future.cancelled():
+    """Answer a caller, unless it has gone or was answered."""
+    if future.done():
         return
     if isinstance(answer, Exception):
         future.set_exception(answer)

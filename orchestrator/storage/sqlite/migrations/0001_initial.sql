@@ -21,6 +21,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_active ON jobs (backend, id) WHERE completed_at IS NULL;
 CREATE INDEX jobs_listed ON jobs (project_id, id) WHERE parent_id IS NULL AND deleted_at IS NULL;
 CREATE INDEX jobs_children ON jobs (parent_id, child_index, status) WHERE parent_id IS NOT NULL;
+CREATE INDEX jobs_ended ON jobs (completed_at) WHERE parent_id IS NULL AND completed_at IS NOT NULL;
 
 CREATE TABLE inputs (
     job_id TEXT PRIMARY KEY,
@@ -55,6 +56,7 @@ CREATE TABLE idempotency (
     job_id TEXT NOT NULL,
     PRIMARY KEY (project_id, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_of_job ON idempotency (job_id);
 
 CREATE TABLE projects (
     id TEXT PRIMARY KEY,

@@ -18,11 +18,19 @@ WHERE project_id = :project AND parent_id IS NULL AND deleted_at IS NULL
   AND (:session IS NULL OR session_id = :session)
 ORDER BY id DESC LIMIT :limit;
 
--- name: listed_chosen
+-- name: listed_by_ids
 SELECT * FROM jobs
-WHERE project_id = :project AND deleted_at IS NULL
-  AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+WHERE id IN (SELECT value FROM json_each(:ids)) AND project_id = :project AND deleted_at IS NULL
   AND (:parent IS NULL OR parent_id = :parent)
+  AND (:before IS NULL OR id < :before)
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:backends IS NULL OR backend IN (SELECT value FROM json_each(:backends)))
+  AND (:session IS NULL OR session_id = :session)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: listed_by_parent
+SELECT * FROM jobs
+WHERE parent_id = :parent AND project_id = :project AND deleted_at IS NULL
   AND (:before IS NULL OR id < :before)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
   AND (:backends IS NULL OR backend IN (SELECT value FROM json_each(:backends)))
@@ -78,6 +86,9 @@ SELECT id, name, created_at FROM projects ORDER BY id;
 
 -- name: keys
 SELECT id, project_id, name, digest, created_at, revoked_at FROM keys ORDER BY id;
+
+-- name: calibrated
+SELECT DISTINCT backend FROM characterizations;
 
 -- name: characterizations
 SELECT body FROM characterizations

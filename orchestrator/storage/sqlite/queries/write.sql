@@ -65,14 +65,14 @@ INSERT INTO characterizations (id, backend, recorded_at, body) VALUES (?, ?, ?, 
 
 -- name: trimmed_roots
 SELECT id FROM jobs
-WHERE parent_id IS NULL AND completed_at IS NOT NULL AND completed_at < ? ORDER BY id LIMIT ?;
+WHERE parent_id IS NULL AND completed_at IS NOT NULL AND completed_at < ? ORDER BY completed_at LIMIT ?;
 
 -- name: trimmed_jobs
 SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?1))
 UNION ALL SELECT id FROM jobs WHERE parent_id IN (SELECT value FROM json_each(?1));
 
 -- name: trimmed_horizon
-SELECT max(sequence) FROM events WHERE job_id IN (SELECT value FROM json_each(?));
+SELECT coalesce(max(sequence), 0) FROM events WHERE job_id IN (SELECT value FROM json_each(?));
 
 -- name: delete_events
 DELETE FROM events WHERE job_id IN (SELECT value FROM json_each(?));
