@@ -222,6 +222,10 @@ class MemoryStore(Store):
         await self._turn()
         return sorted(self._keys.values(), key=lambda key: key.id)
 
+    async def calibrated(self) -> list[str]:
+        await self._turn()
+        return sorted({item.backend for item in self._tables.characterizations.values()})
+
     async def characterizations(
         self, backend: str, *, start: int | None = None, end: int | None = None, limit: int = 10, offset: int = 0
     ) -> tuple[list[Characterization], int]:

@@ -203,7 +203,7 @@ class SqliteStore(Store):
         return [ApiKey(**dict(zip(names, row, strict=True))) for row in found]
 
     async def calibrated(self) -> list[str]:
-        return [row[0] for row in await self._read(_fetch, "calibrated", ())]
+        return [row[0] for row in await self._read(fetch, "calibrated", ())]
 
     async def characterizations(
         self, backend: str, *, start: int | None = None, end: int | None = None, limit: int = 10, offset: int = 0

@@ -189,6 +189,7 @@ async def check_characterizations(opened: Opened) -> None:
     items.reverse()
     characterizations = opened.store.characterizations
     assert await characterizations(BACKEND) == (items, 5)
+    assert sorted(await opened.store.calibrated()) == ["qpu.aria-1", BACKEND]
     assert await characterizations(BACKEND, limit=2, offset=1) == (items[1:3], 5)
     assert await characterizations(BACKEND, start=10, end=30) == (items[2:4], 2)
     assert await characterizations("nowhere") == ([], 0)
