@@ -103,8 +103,7 @@ def read_gates(wire: list[WireGate], gateset: GateSet, declared: int | None) -> 
                 split = [Gate(row.name, _WIRES[target], controls, params) for target in targets]
             else:
                 split = [Gate(row.name, targets, controls, params, terms)]
-            for gate in split:
-                check_gate(gate, row, qubits)
+            check_gate(split[0], row, qubits)
         except InvalidRequest as error:
             raise located(_as_spelled(error, item), f"circuit[{number - len(wire) - 1}]") from None
         if declared is None:
@@ -115,11 +114,17 @@ def read_gates(wire: list[WireGate], gateset: GateSet, declared: int | None) -> 
 
 
 def _wires(member: str, one: float | None, many: list[int | float] | None) -> tuple[int, ...]:
-    if many is None:
-        return () if one is None else _WIRES[one if type(one) is int else whole(one, member)]
-    if one is not None:
-        raise fault(member, f"give {member} or {member}s, not both")
-    return tuple([wire if type(wire) is int else whole(wire, f"{member}s") for wire in many])
+    if many is not None:
+        if one is not None:
+            raise fault(member, f"give {member} or {member}s, not both")
+        if len(many) > MAX_QUBITS:  # refused here so that it is not copied first
+            raise fault(f"{member}s", "the wires of a gate must all differ", "duplicate_index")
+        if len(many) != 1:
+            return tuple([wire if type(wire) is int else whole(wire, f"{member}s") for wire in many]) if many else ()
+        one, member = many[0], f"{member}s"
+    if one is None:
+        return ()
+    return _WIRES[one if type(one) is int else whole(one, member)]
 
 
 def whole(value: float, member: str) -> int:

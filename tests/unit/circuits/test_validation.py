@@ -40,6 +40,7 @@ def refusal(body: bytes, *, multi: bool | None = None, root: str = "input") -> t
         ({"gate": "swap", "targets": [0, 1, 2]}, "targets", "invalid_request"),
         ({"gate": "swap", "targets": [0, 0]}, "targets", "duplicate_index"),
         ({"gate": "h", "targets": [1, 1]}, "targets", "duplicate_index"),
+        ({"gate": "h", "targets": [0] * 1025}, "targets", "duplicate_index"),
         ({"gate": "x", "target": 0, "control": 0}, "control", "duplicate_index"),
         ({"gate": "x", "target": 0, "controls": [1, 1]}, "controls", "duplicate_index"),
         ({"gate": "h", "target": 0, "targets": [1]}, "target", "invalid_request"),
