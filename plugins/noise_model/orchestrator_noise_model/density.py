@@ -1,17 +1,18 @@
 """The exact density matrix, as a real vector of Pauli coefficients.
 
 A density matrix of n qubits is the sum of ``r[P] P / 2**n`` over all 4**n Pauli strings, with real
-``r[P] = Tr(P rho)``. A unitary is then a real orthogonal matrix on the letters of its wires (the Pauli transfer
-matrix), and a Pauli channel is diagonal. So this needs half the memory and a quarter of the multiplications of the complex
-matrix, and the same kernel: each qubit is two bits, its letter I, X, Y, Z = 0, 1, 2, 3.
+``r[P] = Tr(P rho)``. A unitary is then a real orthogonal matrix on the letters of its wires (the Pauli
+transfer matrix), and a Pauli channel is diagonal. So this needs half the memory and a quarter of the
+multiplications of the complex matrix, and the same kernel: each qubit is two bits, its letter
+I, X, Y, Z = 0, 1, 2, 3.
 
 Pauli transfer matrices: D. Greenbaum, "Introduction to Quantum Gate Set Tomography", arXiv:1509.02921, section 2.
 """
 
 from __future__ import annotations
 
-from functools import cache, reduce
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
 import numpy as np
 
@@ -34,7 +35,10 @@ def probabilities(program: Program) -> Floats:
 
     Cost and memory grow as 4**n and, for the widest step, as 16**k; see `engine` for the limits.
     """
-    letters = reduce(np.kron, [np.array([1.0, 0.0, 0.0, 1.0])] * program.qubits, np.ones(1))
+    letters = np.ones(())
+    for _ in range(program.qubits):
+        letters = np.multiply.outer(letters, np.array([1.0, 0.0, 0.0, 1.0]))
+    letters = letters.reshape(-1)
     kernel.run([_transfer(step) for step in program.steps], letters, fused=_FUSED)
     # Only I and Z are seen by the measurement: p(x) = 2**-n * sum of (-1)**(x.z) r[z].
     spectrum = letters.reshape((4,) * program.qubits)[(slice(None, None, 3),) * program.qubits]
@@ -50,8 +54,8 @@ def probabilities(program: Program) -> Floats:
 def _transfer(step: Step) -> Apply:
     """The step as a real matrix on the bits of its wires' letters."""
     if isinstance(step, PauliChannel):
-        signs = reduce(np.kron, [_SIGNS] * len(step.wires))
-        matrix: Any = np.diag(signs @ step.probabilities)
+        signs = _SIGNS if len(step.wires) == 1 else np.kron(_SIGNS, _SIGNS)
+        matrix = np.diag(signs @ step.probabilities)
         wires = step.wires
     else:
         wires = step.controls + step.wires
@@ -67,13 +71,11 @@ def _transfer(step: Step) -> Apply:
 @cache
 def _basis(wires: int) -> Complexes:
     """All Pauli strings on some wires, complex128 ``(4**k, 2**k, 2**k)``, the first letter the most significant."""
-    return reduce(_strings, [_PAULIS] * wires, np.ones((1, 1, 1), dtype=np.complex128))
-
-
-def _strings(left: Complexes, right: Complexes) -> Complexes:
-    size = left.shape[1] * right.shape[1]
-    product: Complexes = np.einsum("iab,jcd->ijacbd", left, right).reshape(-1, size, size)
-    return product
+    strings = np.ones((1, 1, 1), dtype=np.complex128)
+    for _ in range(wires):
+        size = 2 * strings.shape[1]
+        strings = np.einsum("iab,jcd->ijacbd", strings, _PAULIS).reshape(-1, size, size)
+    return strings
 
 
 def pauli(kind: int, wires: int) -> Complexes:

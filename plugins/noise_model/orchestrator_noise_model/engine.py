@@ -6,48 +6,30 @@ the machine: so are the outcomes.
 
 from __future__ import annotations
 
-from typing import Any, Final
+import math
+from typing import Final
 
 import numpy as np
 
-from orchestrator_noise_model import density, kernel, trajectories
-from orchestrator_noise_model.fusion import apply_small
+from orchestrator_noise_model import density, estimate, kernel, trajectories
 from orchestrator_noise_model.kernel import Numbers
 from orchestrator_noise_model.program import Apply, Floats, Integers, PauliChannel, Program
 
-#: Up to this width steps run one by one: fusing them would cost more than it saves.
-_DIRECT_QUBITS: Final = 10
-#: Amplitudes times steps up to which double precision is used, a second or two; single precision beyond.
-_DOUBLE_WORK: Final = 2**31
-#: Widest density matrix, 4**n float64: 128 MiB and as much again for its kernel.
-_DENSITY_QUBITS: Final = 12
 #: Widest step a density matrix takes, in wires; its transfer matrix has 16**k entries.
 _DENSITY_WIRES: Final = 3
 
-# Costs measured on the machine of benchmarks/simulator.py, in nanoseconds.
-_DENSITY_NUMBER_NS: Final = 1.0
-_DENSITY_STEP_NS: Final = 60_000.0
-_TRAJECTORY_NUMBER_NS: Final = 0.6
-_TRAJECTORY_NS: Final = 150_000.0
-
-
-def precision(qubits: int, steps: int) -> np.dtype[Any]:
-    """complex128 while that costs a second or two, complex64 (rounding errors near 1e-7) for more work."""
-    return np.dtype(np.complex128 if steps << qubits <= _DOUBLE_WORK else np.complex64)
-
 
 def statevector(program: Program) -> Numbers:
-    """The final state without errors: ``(2**n,)`` in `precision`, qubit 0 the least significant."""
+    """The final state without errors, ``(2**n,)``, qubit 0 the least significant.
+
+    complex128 while that costs a second or two, complex64 (rounding errors near 1e-7) for more work.
+    """
     qubits = program.qubits
     steps = list(program.unitaries)
-    state: Numbers = np.zeros(1 << qubits, dtype=precision(qubits, len(steps)))
+    dtype = np.complex128 if estimate.double_precision(qubits, len(steps)) else np.complex64
+    state: Numbers = np.zeros(1 << qubits, dtype=dtype)
     state[0] = 1.0
-    if qubits > _DIRECT_QUBITS:
-        kernel.run(steps, state)
-        return state
-    wires = range(qubits - 1, -1, -1)
-    for step in steps:
-        state = apply_small(step, state, wires)
+    kernel.run(steps, state)
     return state
 
 
@@ -88,14 +70,12 @@ def _misread(outcomes: Integers, program: Program, rng: np.random.Generator) -> 
 
 def density_is_cheaper(program: Program, shots: int) -> bool:
     """Whether the density matrix is expected to take less time than trajectories."""
-    qubits, steps = program.qubits, program.steps
-    if qubits > _DENSITY_QUBITS or any(_width(step) > _DENSITY_WIRES for step in steps):
+    if any(_width(step) > _DENSITY_WIRES for step in program.steps):
         return False
-    ideal = float(np.prod([step.probabilities[0] for step in steps if isinstance(step, PauliChannel)]))
-    unitaries = sum(isinstance(step, Apply) for step in steps)
-    whole = unitaries * (_DENSITY_STEP_NS + _DENSITY_NUMBER_NS * 4**qubits)
-    each = _TRAJECTORY_NS + unitaries * _TRAJECTORY_NUMBER_NS * 2**qubits
-    return whole <= (1 + shots * (1 - ideal)) * each
+    clean = math.prod(float(step.probabilities[0]) for step in program.steps if isinstance(step, PauliChannel))
+    steps = sum(1 for _ in program.unitaries)
+    exact = estimate.density_ms(program.qubits, steps)
+    return exact <= estimate.trajectories_ms(program.qubits, steps, shots, clean)
 
 
 def _width(step: Apply | PauliChannel) -> int:

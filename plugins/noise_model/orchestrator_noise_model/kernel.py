@@ -27,14 +27,16 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from orchestrator_noise_model.fusion import Group, fuse, group, mask_of
+from orchestrator_noise_model.fusion import apply_small, fuse, group, mask_of
 from orchestrator_noise_model.program import Apply, Integers
 
 #: complex64, complex128 or float64.
 Numbers: TypeAlias = NDArray[Any]
 
+#: Up to this width steps run one by one: fusing them would cost more than it saves.
+DIRECT: Final = 10
 #: Qubits of a piece of a large vector: 512 KiB of complex64; smaller ones lose more to calls than they gain in cache.
 LOCAL: Final = 16
 #: The lowest qubits, in every piece: 16 numbers, at least one cache line.
@@ -126,19 +128,25 @@ def run(steps: Sequence[Apply], vector: Numbers, *, fused: int = FUSED) -> None:
     Needs little memory beside the vector.
     """
     qubits = vector.size.bit_length() - 1
+    if qubits <= DIRECT:
+        wires = range(qubits - 1, -1, -1)
+        values = vector
+        for step in steps:
+            values = apply_small(step, values, wires)
+        vector[...] = values
+        return
     if qubits <= LOCAL:
         moves = plan(fuse(steps, fused), range(qubits - 1, -1, -1), vector.dtype)
         with single_threaded():
             vector[...] = execute(moves, vector.copy(), np.empty_like(vector))[0]
         return
-    threads = processors()
-    with single_threaded(), ThreadPoolExecutor(threads) as pool:
+    with single_threaded(), ThreadPoolExecutor(processors()) as pool:
         for found in group([mask_of(step) for step in steps], LOCAL, base=(1 << LOW) - 1):
             members = [steps[index] for index in found.members]
             if len(found.wires) > LOCAL:
                 _run_controlled(members[0], vector)
             else:
-                _run_pieces(members, found, vector, fused, pool, threads)
+                _run_pieces(found.wires, fuse(members, fused), vector, pool)
 
 
 def _run_controlled(step: Apply, vector: Numbers) -> None:
@@ -151,18 +159,16 @@ def _run_controlled(step: Apply, vector: Numbers) -> None:
     acted[...] = moved.reshape(acted.shape)
 
 
-def _run_pieces(
-    steps: Sequence[Apply], found: Group, vector: Numbers, fused: int, pool: ThreadPoolExecutor, threads: int
-) -> None:
-    """Run steps that touch only the group's qubits on one piece of the vector after the other."""
+def _run_pieces(inner: Sequence[int], steps: Sequence[Apply], vector: Numbers, pool: ThreadPoolExecutor) -> None:
+    """Run steps that touch only the `inner` qubits on one piece of the vector after the other."""
     qubits = vector.size.bit_length() - 1
-    outer = [wire for wire in range(qubits - 1, -1, -1) if wire not in found.wires]
-    axes = [qubits - 1 - wire for wire in (*outer, *found.wires)]
+    outer = [wire for wire in range(qubits - 1, -1, -1) if wire not in inner]
+    axes = [qubits - 1 - wire for wire in (*outer, *inner)]
     pieces = vector.reshape((2,) * qubits).transpose(axes)
-    moves = plan(fuse(steps, fused), found.wires, vector.dtype)
+    moves = plan(steps, inner, vector.dtype)
 
     def work(numbers: range) -> None:
-        front, back = np.empty((2, 1 << len(found.wires)), vector.dtype)
+        front, back = np.empty((2, 1 << len(inner)), vector.dtype)
         for number in numbers:
             piece = pieces[tuple(number >> bit & 1 for bit in range(len(outer) - 1, -1, -1))]
             np.copyto(front.reshape(piece.shape), piece)
@@ -170,6 +176,6 @@ def _run_pieces(
             np.copyto(piece, front.reshape(piece.shape))
 
     count = 1 << len(outer)
-    share = -(-count // threads)
+    share = -(-count // processors())
     for done in [pool.submit(work, range(first, min(first + share, count))) for first in range(0, count, share)]:
         done.result()

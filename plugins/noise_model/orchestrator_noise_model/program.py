@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,12 @@ class Apply:
     """A unitary.
 
     Attributes:
-        matrix: complex128, ``(2**k, 2**k)`` for k wires.
+        matrix: complex128, ``(2**k, 2**k)`` for k wires. (Engines also use steps with real matrices.)
         wires: Qubits it acts on, most significant letter first.
         controls: Qubits that must all be 1 for it to act.
     """
 
-    matrix: Complexes
+    matrix: NDArray[Any]
     wires: tuple[int, ...]
     controls: tuple[int, ...] = ()
 

@@ -69,13 +69,14 @@ class Block:
     whole: Apply
     before: dict[int, Complexes] = field(default_factory=dict)
 
-    def correction(self, channel: PauliChannel, error: Error) -> Numbers:
+    def correction(self, error: Error, wires: tuple[int, ...]) -> Numbers:
         """What acts after the whole block to make up for the error: S P S^dagger with S = M G^dagger."""
         before = self.before[error.step]
         suffix = self.whole.matrix @ before.conj().T
-        string = Apply(pauli(error.kind, len(channel.wires)), channel.wires)
+        string = Apply(pauli(error.kind, len(wires)), wires)
         hit = apply_small(string, suffix.conj().T, self.whole.wires)
-        return (suffix @ hit).astype(_DTYPE)
+        correction: Numbers = (suffix @ hit).astype(_DTYPE)
+        return correction
 
 
 def sample(program: Program, shots: int, rng: np.random.Generator) -> Integers:
@@ -166,10 +167,9 @@ class _Run:
         placed = sorted(((self._block_of[error.step], error) for error in trajectory.errors), key=lambda pair: pair[0])
         corrections = []
         for number, error in placed:
-            channel = self._program.steps[error.step]
-            assert isinstance(channel, PauliChannel)
             block = self._blocks[number]
-            corrections.append((number, Apply(block.correction(channel, error), block.whole.wires)))
+            wires = self._program.steps[error.step].wires
+            corrections.append((number, Apply(block.correction(error, wires), block.whole.wires)))
         return corrections
 
     def _finish(self, trajectory: Trajectory, amplitudes: Numbers) -> None:
