@@ -1,0 +1,68 @@
+"""The HTTP application over an opened orchestrator, which it borrows and never closes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from orchestrator.api import health
+from orchestrator.api.endpoint import Access, Call, Context, Surface, install
+from orchestrator.api.feed import routes as feed
+from orchestrator.api.feed.frames import Frames
+from orchestrator.api.feed.hub import Hub
+from orchestrator.api.limits import Limits
+from orchestrator.api.strict import Reader
+from orchestrator.api.v03.routes import SURFACE as V03
+from orchestrator.api.v04.routes import SURFACE as V04
+from orchestrator.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from orchestrator.service import Orchestrator
+
+
+def create_app(
+    orchestrator: Orchestrator,
+    *,
+    telemetry: Telemetry | None = None,
+    limits: Limits | None = None,
+    allowed_origins: Collection[str] | None = None,
+) -> web.Application:
+    """The application: ``/v0.4``, ``/v0.3``, ``/events/v1``, ``/healthz``, ``/readyz`` and ``/metrics``.
+
+    Args:
+        orchestrator: Opened by the caller, and closed by the caller after the application's end.
+        telemetry: Where requests are counted; None makes one for this application.
+        limits: Time limits of bodies; the connection limits are the server's.
+        allowed_origins: Origins whose pages may open the feed; None for those of the settings.
+    """
+    server = orchestrator.settings.server
+    origins = frozenset(server.allowed_origins if allowed_origins is None else allowed_origins)
+    own = telemetry is None
+    figures = telemetry or Telemetry(orchestrator)
+    reader = Reader(deadline_s=(limits or Limits()).body_s)
+    context = Context(orchestrator, figures, reader, origins)
+    hub = Hub()
+    figures.watch_feeds(lambda: hub.open)
+    events = feed.route(Access.KEY, hub, Frames(), _project)
+    app = web.Application()
+    install(app.router, (V04, V03, Surface("", (*health.ROUTES, events), vendor=False)), context)
+
+    async def lifetime(_app: web.Application) -> AsyncIterator[None]:
+        orchestrator.accounts.on_revoked.append(hub.revoked)
+        yield
+        orchestrator.accounts.on_revoked.remove(hub.revoked)
+        if own:
+            figures.close()
+
+    async def shutdown(_app: web.Application) -> None:
+        await hub.aclose()
+
+    app.cleanup_ctx.append(lifetime)
+    app.on_shutdown.append(shutdown)
+    return app
+
+
+def _project(call: Call) -> str:
+    return call.project

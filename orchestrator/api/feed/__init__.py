@@ -1,0 +1,1 @@
+"""The event feed: committed events over a websocket, resumable."""

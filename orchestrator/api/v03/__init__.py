@@ -1,0 +1,1 @@
+"""The vendor contract, version 0.3: superseded, still spoken by older clients."""

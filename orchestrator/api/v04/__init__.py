@@ -1,0 +1,1 @@
+"""The vendor contract, version 0.4."""

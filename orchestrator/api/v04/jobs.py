@@ -1,0 +1,210 @@
+"""Jobs in v0.4: create, list, get, cost, estimate, clone, move."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from orchestrator.api.endpoint import Call, decoder, reply, reply_bytes
+from orchestrator.api.jobs import accepted, child_ids, from_cirq, page_of, sampled, submit
+from orchestrator.api.query import MAX_PAGE, PAGE, Query, refuse, with_fallback
+from orchestrator.api.submission import (
+    Lax,
+    WireNoise,
+    check_labels,
+    check_settings,
+    no_session,
+    read_noise,
+    read_shots,
+)
+from orchestrator.api.times import iso
+from orchestrator.api.v04 import wire
+from orchestrator.errors import BackendNotFound, InvalidRequest
+from orchestrator.lifecycle import JobStatus
+from orchestrator.model import CIRCUIT, MAX_SHOTS, MULTI_CIRCUIT, Characterization, Job, JobRequest
+
+#: Nothing here costs money; the contract wants a figure where the job is done.
+_FREE: Final = {"value": 0, "unit": "usd"}
+
+
+async def create(call: Call) -> web.Response:
+    """Accept a job; the answer leaves after the commit."""
+    return reply_bytes(wire.created(await submit(call, wire.read_create)), 201)
+
+
+async def get(call: Call) -> web.Response:
+    """One job."""
+    job = await call.orchestrator.get(call.part("id"), project=call.project)
+    return reply(wire.full_body(_body(call, job), await child_ids(call.orchestrator, job)))
+
+
+async def listing(call: Call) -> web.Response:
+    """Jobs, newest first."""
+    query = await with_fallback(call)
+    page = await page_of(
+        call,
+        ids=query.texts("ids"),
+        parent_id=query.text("parent_job_id"),
+        statuses=_statuses(query),
+        backends=_targets(call, query),
+        session_id=query.text("session_id"),
+        limit=query.clamped("limit", PAGE, MAX_PAGE),
+        before=query.text("next"),
+    )
+    body: dict[str, Any] = {"jobs": [_body(call, job) for job in page.jobs]}
+    if page.next is not None or not (from_cirq(call.request) or call.request.body_exists):
+        body["next"] = page.next
+    return reply(body)
+
+
+def _body(call: Call, job: Job) -> dict[str, Any]:
+    orchestrator = call.orchestrator
+    try:
+        cost_model = orchestrator.backends.capabilities(job.backend).cost_model
+    except BackendNotFound:
+        cost_model = None  # its adapter is gone, the job is not
+    return wire.job_body(
+        job,
+        sampled=sampled(orchestrator, job),
+        wait_ms=None if job.terminal else orchestrator.predicted_wait_ms(job),
+        cost_model=cost_model,
+        absent_failure={} if from_cirq(call.request) else None,
+    )
+
+
+def _statuses(query: Query) -> tuple[JobStatus, ...] | None:
+    word = query.text("status")
+    if word is None:
+        return None
+    statuses = wire.STATUSES.get(word)
+    if statuses is None:
+        raise refuse("status", f"status must be one of {', '.join(wire.STATUSES)}")
+    return statuses
+
+
+def _targets(call: Call, query: Query) -> list[str] | None:
+    """Names of backends; one that no adapter serves may still have old jobs."""
+    text = query.text("target")
+    return None if text is None else [_resolved(call, name.strip()) for name in text.split(",")]
+
+
+def _resolved(call: Call, name: str) -> str:
+    try:
+        return call.orchestrator.backends.resolve(name)
+    except BackendNotFound:
+        return name
+
+
+async def cost(call: Call) -> web.Response:
+    """What a job costs: nothing."""
+    job = await call.orchestrator.get(call.part("id"), project=call.project)
+    body: dict[str, Any] = {"dry_run": job.spec.dry_run, "estimated_cost": _FREE}
+    if job.terminal:
+        body["cost"] = _FREE
+    return reply(body)
+
+
+async def estimate(call: Call) -> web.Response:
+    """What a job would cost and how long it would run, in the names of all published clients."""
+    query = Query(call)
+    name = query.text("backend")
+    if name is None:
+        raise refuse("backend", "backend is required", "missing_field")
+    try:
+        backend = call.orchestrator.backends.resolve(name)
+    except BackendNotFound as error:
+        raise refuse("backend", str(error), error.code) from None
+    context: dict[str, Any] = {
+        "backend": backend,
+        "type": query.text("type") or CIRCUIT,
+        "qubits": query.within("qubits", 25, 1, 1024),
+        "shots": query.within("shots", 1000, 1, MAX_SHOTS),
+        "1q_gates": query.within("1q_gates", 0, 0, 10**9),
+        "2q_gates": query.within("2q_gates", 0, 0, 10**9),
+        "error_mitigation": query.flag("error_mitigation"),
+    }
+    if context["type"] not in {CIRCUIT, MULTI_CIRCUIT}:
+        raise refuse("type", f"type must be {CIRCUIT}", "unknown_type")
+    recorded, _ = await call.orchestrator.backends.characterizations(backend, limit=1)
+    return reply(
+        {
+            "estimate_context": {**context, "organization": None, "project": call.project},
+            "input_values": context,
+            "estimated_at": iso(call.orchestrator.clock.now_ms()),
+            "estimated_unit": "usd",
+            "cost_unit": "usd",
+            "rate_card": {"id": "free", "rates": []},
+            "rate_information": {"organization": None, "cost_1q_gate": 0, "cost_2q_gate": 0, "job_cost_minimum": 0},
+            "estimated_total_cost": 0,
+            "estimated_cost": 0,
+            "estimated_execution_time": _execution_ms(recorded[0], context) if recorded else 0,
+            "current_predicted_queue_time": call.orchestrator.backends.state(backend).average_queue_ms,
+        }
+    )
+
+
+def _execution_ms(recorded: Characterization, context: dict[str, Any]) -> int:
+    """Shots one after the other, gates too, at the recorded times (seconds); compiling and reordering aside."""
+    timing = recorded.timing
+    shot_s: float = timing.get("reset", 0) + timing.get("readout", 0)
+    shot_s += sum(context[f"{width}_gates"] * timing.get(width, 0) for width in ("1q", "2q"))
+    shots: int = context["shots"]
+    return round(1000 * shots * shot_s)
+
+
+class _Overrides(msgspec.Struct, kw_only=True):
+    """The body of clone and move: what differs from the old job."""
+
+    name: str | None = None
+    metadata: dict[str, str] | None = None
+    shots: Lax | None = None
+    backend: str | None = None
+    session_id: str | None = None
+    settings: dict[str, Any] | None = None
+    dry_run: bool | None = None
+    noise: WireNoise | None = None
+
+
+_decode_overrides = decoder(_Overrides)
+
+
+async def clone(call: Call) -> web.Response:
+    """A new job from an old one's input."""
+    job = await call.orchestrator.get(call.part("id"), project=call.project)
+    return await _resubmit(call, job, await call.read_optional(_decode_overrides, _Overrides()))
+
+
+async def move(call: Call) -> web.Response:
+    """Submit a job that has not begun anew, usually to another backend, and cancel the old one."""
+    changes = await call.read_optional(_decode_overrides, _Overrides())
+    job = await call.orchestrator.get(call.part("id"), project=call.project)
+    if job.status not in {JobStatus.SUBMITTED, JobStatus.READY}:
+        raise InvalidRequest(f"a job that is {job.status} cannot be moved", code="illegal_transition")
+    response = await _resubmit(call, job, changes)
+    await call.orchestrator.cancel([job.id], project=call.project)
+    return response
+
+
+async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
+    no_session(changes.session_id)
+    check_labels(changes.name, changes.metadata)
+    if changes.settings:
+        check_settings(changes.settings)
+    orchestrator, spec = call.orchestrator, job.spec
+    sources = await child_ids(orchestrator, job) or [job.id]
+    circuits = [await orchestrator.circuit(source, project=call.project) for source in sources]
+    request = JobRequest(
+        backend=changes.backend or spec.backend,
+        circuits=tuple(circuits),
+        multi=spec.type == MULTI_CIRCUIT,
+        shots=spec.shots if changes.shots is None else read_shots(changes.shots),
+        name=spec.name if changes.name is None else changes.name,
+        metadata=spec.metadata if changes.metadata is None else changes.metadata,
+        noise=spec.noise if changes.noise is None else read_noise(changes.noise),
+        settings=spec.settings if changes.settings is None else changes.settings,
+        dry_run=spec.dry_run if changes.dry_run is None else changes.dry_run,
+    )
+    created = await orchestrator.submit(accepted(call, request), project=call.project)
+    return reply_bytes(wire.created(created), 201)
