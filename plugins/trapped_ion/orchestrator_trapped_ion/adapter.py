@@ -33,6 +33,7 @@ from orchestrator_trapped_ion.calibration import Calibration, load
 from orchestrator_trapped_ion.compiling import Submission, Terms, Verdict, effort, prepare
 from orchestrator_trapped_ion.drift import belongs, drifted
 from orchestrator_trapped_ion.measuring import (
+    COMPILE_ATTEMPTS,
     COMPILE_LIMIT_S,
     COMPILE_MEMORY_BYTES,
     PATIENCE,
@@ -105,26 +106,27 @@ class TrappedIonAdapter(Adapter):
         self._settings = _settings(context.settings)
         overrides = self._settings.calibrations
         self._calibrations = load(None if overrides is None else Path(overrides))
-        now = context.clock.now_ms()
-        self._fresh = {
+        now, known = context.clock.now_ms(), context.characterizations
+        fresh = {
             backend: calibration.characterization(context.new_id(), now)
             for backend, calibration in self._calibrations.items()
-            if not belongs(calibration, context.characterizations.get(backend))
+            if not belongs(calibration, known.get(backend))
         }
-        self._current = {**context.characterizations, **self._fresh}
+        self._current = {**known, **fresh}
+        self._initial = [record for backend, record in fresh.items() if backend not in known]
+        self._edited = {backend: record for backend, record in fresh.items() if backend in known}
 
     def capabilities(self) -> Sequence[Capabilities]:
         return [_capabilities(calibration) for calibration in self._calibrations.values()]
 
     def initial_characterizations(self) -> Sequence[Characterization]:
-        return list(self._fresh.values())
+        return self._initial
 
     def state(self, backend: str) -> BackendState:
         current = self._current[backend]
         return BackendState(backend=backend, updated_at=current.recorded_at, characterization_id=current.id)
 
     def wall_ms(self, execution_ms: int) -> int:
-        """Wall time of a job of this execution time; waits in the queue are sums of these."""
         return timing.wall_ms(execution_ms, self._settings.time_scale, self._settings.wall_limit_s)
 
     # -- submitted: the compile step --------------------------------------------------------
@@ -148,21 +150,27 @@ class TrappedIonAdapter(Adapter):
         if len(attempt.input) <= _INLINE_BYTES and effort(attempt.circuit) <= _INLINE_GATES:
             return prepare(attempt.circuit, terms).outcome
         payload = msgspec.json.encode(Submission(msgspec.Raw(attempt.input), terms))
-        try:
-            answer = await self._worker(
-                "prepare", payload, time_limit_s=COMPILE_LIMIT_S, memory_bytes=COMPILE_MEMORY_BYTES
-            )
-        except ExecutionError as error:
-            if error.retryable:
-                raise
-            return Failure(code="CompilationError", message=error.message)
-        return msgspec.json.decode(answer, type=Verdict).outcome
+        message = ""
+        for _ in range(COMPILE_ATTEMPTS):
+            try:
+                answer = await self._worker(
+                    "prepare", payload, time_limit_s=COMPILE_LIMIT_S, memory_bytes=COMPILE_MEMORY_BYTES
+                )
+            except ExecutionError as error:
+                message = error.message
+                if not error.retryable:
+                    break
+            else:
+                return msgspec.json.decode(answer, type=Verdict).outcome
+        return Failure(code="CompilationError", message=message)
 
     # -- ready and started: the queue of one ------------------------------------------------
 
     async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
         """Run jobs one by one, and record a characterization whenever its interval has passed."""
         calibration = self._calibrations[backend.backend]
+        if (edited := self._edited.pop(backend.backend, None)) is not None:
+            await emit.calibrated(edited)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._recalibrate, calibration, emit)
             while True:
@@ -202,12 +210,13 @@ class TrappedIonAdapter(Adapter):
         )
         result = msgspec.json.decode(answer, type=Result)
         wall_s = self.wall_ms(result.execution_ms) / 1000
-        step_s = max(wall_s / _PROGRESS_STEPS, _PROGRESS_S)
-        while (left_s := began + wall_s - clock.monotonic()) > 0:
-            await clock.sleep(min(step_s, left_s))
-            done = min(1.0, (clock.monotonic() - began) / wall_s)
-            if done < 1:
-                await emit.progress(attempt, done)
+        steps = min(_PROGRESS_STEPS, max(1, int(wall_s / _PROGRESS_S)))
+        for step in range(1, steps + 1):
+            left_s = began + wall_s * step / steps - clock.monotonic()
+            if left_s > 0:
+                await clock.sleep(left_s)
+                if step < steps:
+                    await emit.progress(attempt, step / steps)
         return result
 
     async def _worker(self, function: str, payload: bytes, *, time_limit_s: float, memory_bytes: int) -> bytes:
@@ -236,7 +245,7 @@ class TrappedIonAdapter(Adapter):
 
 def _settings(table: Mapping[str, Any]) -> Settings:
     try:
-        settings = msgspec.convert(dict(table), Settings)
+        settings = msgspec.convert(dict(table), Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"trapped_ion: {error}") from error
     if not math.isfinite(settings.time_scale + settings.wall_limit_s + settings.simulation_limit_s):

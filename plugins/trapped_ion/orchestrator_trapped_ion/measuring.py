@@ -15,14 +15,19 @@ from orchestrator_trapped_ion.timing import schedule
 
 #: A run may take this many times its estimate's limit before its worker is stopped.
 PATIENCE: Final = 2.0
-#: What the compilation of a large circuit may take.
+#: What the compilation of a large circuit may take, and how often it is tried where workers are lost.
+COMPILE_ATTEMPTS: Final = 3
 COMPILE_LIMIT_S: Final = 120.0
 COMPILE_MEMORY_BYTES: Final = 2 * 2**30
 
-#: The engine's costs as measured: a gate on one amplitude of a trajectory, beginning and ending one; a gate on
-#: one entry of a density matrix, and the widest one it uses.
+#: The engine's costs as measured, seconds: a gate on one amplitude of a trajectory, and beginning and ending one. Up to
+#: `_SIDE_BY_SIDE` wires many trajectories run side by side.
+_SIDE_BY_SIDE: Final = 14
 _AMPLITUDE_S: Final = 0.7e-9
-_TRAJECTORY_S: Final = 150e-6
+_AMPLITUDE_SIDE_BY_SIDE_S: Final = 0.15e-9
+_TRAJECTORY_S: Final = 50e-6
+#: A gate on a density matrix and on one of its entries, seconds; the widest one that the engine uses.
+_GATE_S: Final = 100e-6
 _ENTRY_S: Final = 1e-9
 _DENSITY_WIRES: Final = 12
 #: Bytes for each amplitude (ideal state, trajectory, weights and their sums), entry and shot (its errors, its outcome).
@@ -63,7 +68,8 @@ def simulation_s(native: Circuit, calibration: Calibration, shots: int) -> float
         errors += rates[len(gate.targets) - 1]
         errors += sum(dephasing_probability(waited_ns * 1e-9, calibration.timing.t2) for _, waited_ns in waits)
     trajectories = 1 - shots * math.expm1(-errors)
-    sampled = trajectories * (_TRAJECTORY_S + gates * _AMPLITUDE_S * (1 << wires))
+    amplitude_s = _AMPLITUDE_SIDE_BY_SIDE_S if wires <= _SIDE_BY_SIDE else _AMPLITUDE_S
+    sampled = trajectories * (_TRAJECTORY_S + gates * amplitude_s * (1 << wires))
     if wires > _DENSITY_WIRES:
         return sampled
-    return min(sampled, gates * (_TRAJECTORY_S + _ENTRY_S * (1 << 2 * wires)))
+    return min(sampled, gates * (_GATE_S + _ENTRY_S * (1 << 2 * wires)))

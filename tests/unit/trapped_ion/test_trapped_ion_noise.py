@@ -16,6 +16,7 @@ from orchestrator.circuits.ir import Circuit, Gate
 from orchestrator.model import Characterization
 from orchestrator_noise_model.program import Apply, PauliChannel, Program
 from orchestrator_trapped_ion.calibration import load
+from orchestrator_trapped_ion.job import measure
 from orchestrator_trapped_ion.noise import noisy_program
 from orchestrator_trapped_ion.physics import dephasing_probability, depolarizing_rate
 
@@ -135,3 +136,23 @@ def test_waiting_that_cannot_be_seen_is_left_out() -> None:
             full.append(step)
     written_out = density_matrix(Program(3, tuple(full)))
     assert np.diag(density_matrix(program)).real == pytest.approx(np.diag(written_out).real, abs=1e-12)
+
+
+def test_histogram_is_that_of_the_exact_state() -> None:
+    """Counts of a circuit with every kind of error follow the exact distribution (chi-square, significance 1e-5)."""
+    rng = np.random.default_rng(8)
+    gates = []
+    for wire, other in [(0, 1), (1, 2), (2, 0)] * 4:
+        gates.append(Gate("gpi2", (wire,), params=(rng.uniform(-1, 1),)))
+        gates.append(Gate("ms", (wire, other), params=(*rng.uniform(-1, 1, 2), rng.uniform(0, 0.25))))
+    circuit = Circuit(qubits=3, gateset="native", gates=tuple(gates))
+    device = changed(ARIA, _1q=0.98, _2q=0.95, spam=0.9)
+    device = msgspec.structs.replace(device, timing=ARIA.timing | {"t2": 0.01})
+    expected = np.diag(density_matrix(noisy_program(circuit, device))).real
+    for wire in range(3):
+        expected = 0.9 * expected + 0.1 * expected[np.arange(8) ^ 1 << wire]
+    shots = 50_000
+    counts = measure(circuit, device, shots, 9).counts or {}
+    observed = np.array([counts.get(outcome, 0) for outcome in range(8)])
+    chi_square = ((observed - expected * shots) ** 2 / (expected * shots)).sum()
+    assert chi_square < 35.26  # the quantile 1 - 1e-5 for 7 degrees of freedom
