@@ -215,6 +215,10 @@ class Adapter(ABC):
         """Predicted duration of one execution, milliseconds, where that is cheap to know."""
         return None
 
+    def wall_ms(self, execution_ms: int) -> int:
+        """Wall time that an execution of that duration takes; they differ where time is simulated."""
+        return execution_ms
+
     async def run(self, attempt: Attempt) -> Result:
         """Execute one attempt. Canceled (as anyio cancels) when the job is.
 

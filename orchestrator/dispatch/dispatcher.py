@@ -191,6 +191,11 @@ class Dispatcher:
         for line in self.lines.values():
             await line.interrupt("the server was stopped", counts=False)
 
+    def predicted_wait_ms(self, job: Job) -> int | None:
+        """Predicted run times of what is ahead of a waiting job, in all."""
+        line = self.lines.get(job.spec.backend)
+        return line.predicted_wait_ms(job) if line is not None and job.status in WAITING else None
+
     # -- time ---------------------------------------------------------------------------
 
     @property

@@ -215,6 +215,17 @@ class Line:
                 log.warning("the storage is full; waiting", backend=self.backend, moves=len(moves))
                 await self._clock.sleep(FULL_PAUSE_S)
 
+    def predicted_wait_ms(self, job: Job) -> int | None:
+        """Wall milliseconds until a waiting job probably starts: what runs and what is ahead, on all lanes."""
+        ahead = [lease.job for lease in self.leases]
+        ahead += [entry.job for entry in self.ready.entries if entry.job.id < job.id]
+        total = 0
+        for other in ahead:
+            if (predicted := other.outcome.predicted_execution_ms) is None:
+                return None
+            total += self.adapter.wall_ms(predicted)
+        return round(total / (self.capabilities.concurrency * self.capabilities.batch))
+
     # -- supervision ----------------------------------------------------------------------
 
     async def revoked(self, lease: Lease) -> None:

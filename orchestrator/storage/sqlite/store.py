@@ -61,7 +61,7 @@ class SqliteStore(Store):
                 self._connections.append(await connect_reader(self.path))
         except BaseException as error:
             await self._close_connections()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | OSError):
                 raise _refusal(error) from error
             raise
         self._readers = self._connections[1:]
@@ -230,9 +230,9 @@ class SqliteStore(Store):
             await connection.aclose()
 
 
-def _refusal(error: sqlite3.Error) -> StorageError:
+def _refusal(error: sqlite3.Error | OSError) -> StorageError:
     """Why the file could not be opened: it is damaged, or the machine does not let us."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageFull()
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}:

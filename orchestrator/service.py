@@ -1,0 +1,479 @@
+"""The front door, for the HTTP API, the command line and embedders alike.
+
+::
+
+    async with Orchestrator.open("data") as orchestrator:
+        job = await orchestrator.submit(circuit, backend="simulator")
+        result = await orchestrator.result(job.id)
+
+Nothing runs at import, nothing global is changed, and two orchestrators can live in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import msgspec
+from anyio import AsyncContextManagerMixin
+
+from orchestrator.accounts import Accounts
+from orchestrator.backends.abc import Adapter, AdapterContext
+from orchestrator.backends.registry import Backends, discover, settings_of
+from orchestrator.bus import Bus
+from orchestrator.circuits import ir
+from orchestrator.circuits.validation import validate
+from orchestrator.clock import Clock, SystemClock, uuid7_factory
+from orchestrator.datafolder import DATABASE, owned
+from orchestrator.dispatch.dispatcher import Dispatcher
+from orchestrator.dispatch.stats import QueueStats
+from orchestrator.errors import JobCanceled, JobFailed, JobNotFound, ResultNotReady, UnsupportedEventLoop
+from orchestrator.events import Event, EventKind
+from orchestrator.housekeeping import keep_house
+from orchestrator.lifecycle import ACTIVE, JobStatus
+from orchestrator.model import Job, JobRequest, Page, Project, Result
+from orchestrator.settings import Settings
+from orchestrator.storage.abc import Committed, Idempotency, JobFilter, Record, Report, Store, Submit
+from orchestrator.storage.ledger import cancellation, deletion
+from orchestrator.submission import Drafter
+from orchestrator.subscription import LATEST, EventLog, FeedItem
+from orchestrator.waiting import RecentJobs
+from orchestrator.workers.pool import WorkerPool
+
+CLOSE_LIMIT_S: Final = 10.0
+_result = msgspec.json.Decoder(Result).decode
+
+
+class CancelAnswer(StrEnum):
+    """What a cancel found: it moved the job, the job was canceled already, or it had ended otherwise."""
+
+    MOVED = "moved"
+    ALREADY = "already"
+    TERMINAL = "terminal"
+
+
+class Orchestrator(AsyncContextManagerMixin):
+    """See the module; made by `open`. Every call that names no project means the first one.
+
+    Attributes:
+        project: The first project.
+        store, bus, accounts, backends, workers: The parts, for those who serve or watch an orchestrator.
+    """
+
+    project: Project
+    backends: Backends
+    accounts: Accounts
+    bus: Bus
+
+    def __init__(
+        self, store: Store, settings: Settings, adapters: Sequence[Adapter] | None, clock: Clock, rng: random.Random
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.store = store
+        self.data: Path | None = None
+        self._adapters = adapters
+        self._rng = rng
+
+    @classmethod
+    def open(
+        cls,
+        data: str | Path | None = None,
+        *,
+        settings: Settings | None = None,
+        adapters: Sequence[Adapter] | None = None,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> Orchestrator:
+        """An orchestrator to be entered with ``async with``; on leaving, running jobs are put back and all is released.
+
+        Args:
+            data: Folder of the SQLite store; None keeps everything in memory.
+            adapters: Adapters to serve, not yet opened; None discovers the installed ones `settings` names.
+            store: A store of your own instead, not yet opened.
+            clock, rng: Time and randomness.
+
+        Raises (on entering):
+            StoreLocked: Another process owns the folder.
+            StorageRefused: The data is foreign, corrupt or newer.
+            UnsupportedEventLoop: Not on asyncio.
+        """
+        clock = clock or SystemClock()
+        settings = settings or Settings()
+        folder = None if data is None else Path(data)
+        if store is None:
+            store = _store(folder, settings, clock)
+        self = cls(store, settings, adapters, clock, rng or random.Random())
+        self.data = folder
+        return self
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Orchestrator]:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise UnsupportedEventLoop("not asyncio") from None
+        failure: Exception | None = None
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            async with anyio.create_task_group() as tasks:
+                self._dispatcher.start(tasks)
+                keep_days = self.settings.storage.keep_finished_days
+                trimmed = self._recent.forget
+                tasks.start_soon(lambda: keep_house(self.store, self.clock, keep_days, on_trimmed=trimmed))
+                try:
+                    yield self
+                except Exception as error:
+                    failure = error  # raised below: the owner's error shall not arrive as a group
+                finally:
+                    with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                        await self._dispatcher.drain()
+                    tasks.cancel_scope.cancel()
+            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                await self._dispatcher.put_back()
+        if failure is not None:
+            raise failure
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        self.bus = Bus()
+        self._recent = RecentJobs()
+        self.bus.subscribe(self._recent.notice)
+        if self.data is not None:
+            stack.enter_context(owned(self.data))
+        await self.store.open(self._committed)
+        stack.push_async_callback(self.store.aclose)
+        new_id = uuid7_factory(self.clock)
+        self.accounts = Accounts(self.store, self.clock, new_id)
+        self.project = await self.accounts.open()
+        workers = self.settings.workers.count or os.cpu_count() or 1
+        self.workers = await stack.enter_async_context(WorkerPool(workers, self.clock))
+        self.stats = QueueStats(await self.store.waiting())
+        self.bus.subscribe(self.stats.notice)
+        self.backends = Backends(self.store, queued=self.stats.of)
+        stack.push_async_callback(self.backends.aclose)
+        await self._open_backends(new_id)
+        self._drafter = Drafter(self.backends, self.clock, new_id, self._rng)
+        self._log = EventLog(self.store, self.bus)
+        served = self.backends.served()
+        self._dispatcher = Dispatcher(
+            served, self.store, self.settings.dispatch, self.clock, self._rng, apply=self.store.apply
+        )
+        await self._dispatcher.recover()
+        self.bus.subscribe(self._dispatcher.notice)
+
+    def _committed(self, entries: Sequence[Committed]) -> None:
+        self.bus.publish(entries)
+
+    async def _open_backends(self, new_id: Any) -> None:
+        adapters = self._adapters
+        if adapters is None:
+            adapters, problems = discover(self.settings.backends)
+            self.backends.problems += problems
+        newest = {}
+        for backend in await self.store.calibrated():
+            items, _ = await self.store.characterizations(backend, limit=1)
+            newest[backend] = items[0]
+
+        def context(adapter: Adapter) -> AdapterContext:
+            return AdapterContext(
+                clock=self.clock,
+                new_id=new_id,
+                workers=self.workers,
+                settings=settings_of(adapter, self.settings.plugins),
+                data=self.data,
+                characterizations=newest,
+            )
+
+        await self.backends.open(adapters, context)
+        for adapter, capabilities in self.backends.served():
+            for item in adapter.initial_characterizations():
+                if item.backend == capabilities.backend and item.backend not in newest:
+                    event = Event(
+                        sequence=0, kind=EventKind.BACKEND_CALIBRATED, at=item.recorded_at, backend=item.backend
+                    )
+                    await self.store.record(Record(event, item))
+
+    # -- submitting ---------------------------------------------------------------------
+
+    async def submit(
+        self,
+        request: JobRequest | ir.Circuit | Sequence[ir.Circuit],
+        *,
+        project: str | None = None,
+        idempotency: Idempotency | None = None,
+        **options: Any,
+    ) -> Job:
+        """Submit a job; it is durable when this returns.
+
+        Args:
+            request: A request, or a circuit, or several (a parent with one child each).
+            idempotency: The same key and digest again answer the first job instead of making another.
+            options: Members of `JobRequest`, where `request` is not one; ``backend`` defaults to ``simulator``.
+
+        Cancelling this call does not take the submit back.
+
+        Raises:
+            InvalidRequest: Something is out of range; BackendNotFound and IdempotencyMismatch are such.
+            StorageError: It could not be stored.
+        """
+        if isinstance(request, JobRequest):
+            return await self._submit(request, project, idempotency)
+        multi = not isinstance(request, ir.Circuit)
+        circuits = (request,) if isinstance(request, ir.Circuit) else tuple(request)
+        validate(circuits, multi=multi)
+        options.setdefault("backend", "simulator")
+        return await self._submit(JobRequest(circuits=circuits, multi=multi, **options), project, idempotency)
+
+    async def _submit(self, request: JobRequest, project: str | None, idempotency: Idempotency | None) -> Job:
+        drafts = self._drafter.draft(request, project or self.project.id)
+        self._dispatcher.expect(drafts)
+        try:
+            job = await self.store.submit(Submit(drafts, idempotency))
+        except Exception:
+            self._dispatcher.forget(drafts)
+            raise
+        if job is not drafts[0].job:
+            self._dispatcher.forget(drafts)
+        return job
+
+    async def submit_many(self, requests: Sequence[JobRequest], *, project: str | None = None) -> list[Job]:
+        """Submit several jobs in one commit: all are stored, or none."""
+        owner = project or self.project.id
+        families = [self._drafter.draft(request, owner) for request in requests]
+        drafts = [draft for family in families for draft in family]
+        self._dispatcher.expect(drafts)
+        try:
+            await self.store.submit(Submit(drafts))
+        except Exception:
+            self._dispatcher.forget(drafts)
+            raise
+        return [family[0].job for family in families]
+
+    # -- looking ------------------------------------------------------------------------
+
+    async def get(self, job_id: str, *, project: str | None = None) -> Job:
+        """A job.
+
+        Raises:
+            JobNotFound: Unknown, deleted or of another project.
+        """
+        owner = project or self.project.id
+        job = self._recent.get(job_id)
+        if job is None:
+            job = await self.store.job(owner, job_id)
+        if job is None or job.project_id != owner or job.deleted_at is not None:
+            raise JobNotFound(job_id)
+        return job
+
+    async def children(self, job_id: str, *, project: str | None = None) -> list[Job]:
+        """Children of a parent in circuit order; none of a single circuit."""
+        job = await self.get(job_id, project=project)
+        return await self.store.children(job.project_id, job.id) if job.children else []
+
+    async def list_jobs(
+        self,
+        *,
+        project: str | None = None,
+        ids: Sequence[str] | None = None,
+        parent_id: str | None = None,
+        statuses: Collection[JobStatus] | None = None,
+        backends: Sequence[str] | None = None,
+        session_id: str | None = None,
+        limit: int = 25,
+        before: str | None = None,
+    ) -> Page:
+        """A page of jobs, newest first; children only when asked for by `ids` or `parent_id`."""
+        where = JobFilter(ids, parent_id, statuses, backends, session_id)
+        jobs = await self.store.jobs(project or self.project.id, where, limit=limit + 1, before=before)
+        more = len(jobs) > limit
+        return Page(jobs=jobs[:limit], next=jobs[limit - 1].id if more else None)
+
+    def predicted_wait_ms(self, job: Job) -> int | None:
+        """How long a waiting job will probably wait; None where it does not wait or nothing is predicted."""
+        return self._dispatcher.predicted_wait_ms(job)
+
+    # -- stopping -----------------------------------------------------------------------
+
+    async def cancel(self, job_ids: Sequence[str], *, project: str | None = None) -> list[CancelAnswer]:
+        """Cancel jobs; a parent's children with it. A job that has ended stays as it is.
+
+        Raises:
+            JobNotFound: One of them is unknown; then nothing was changed.
+        """
+        jobs = [await self.get(job_id, project=project) for job_id in job_ids]
+        answers = {
+            job.id: CancelAnswer.ALREADY if job.status is JobStatus.CANCELED else CancelAnswer.TERMINAL for job in jobs
+        }
+        active = {job.id: job for job in jobs if job.status in ACTIVE}
+        while active:
+            await self._cancel_once(list(active.values()))
+            seen = [await self.get(job_id, project=project) for job_id in active]
+            for job in seen:
+                if job.status is JobStatus.CANCELED:
+                    answers[job.id] = CancelAnswer.MOVED
+            active = {job.id: job for job in seen if job.status in ACTIVE}
+        return [answers[job_id] for job_id in job_ids]
+
+    async def _cancel_once(self, jobs: Sequence[Job]) -> None:
+        """One guarded try; a job that moved meanwhile is left for the next."""
+        now = self.clock.now_ms()
+        leaves: list[Job] = []
+        for job in jobs:
+            leaves += await self.store.children(job.project_id, job.id) if job.children else [job]
+        await self.store.apply([cancellation(leaf, now) for leaf in leaves if leaf.status in ACTIVE])
+
+    async def delete(self, job_ids: Sequence[str], *, project: str | None = None) -> None:
+        """Hide jobs for good, children with their parent; active ones are canceled first.
+
+        Raises:
+            JobNotFound: One of them is unknown; then nothing was changed.
+        """
+        await self.cancel(job_ids, project=project)
+        jobs = [await self.get(job_id, project=project) for job_id in dict.fromkeys(job_ids)]
+        now = self.clock.now_ms()
+        await self.store.apply([deletion(job, now) for job in jobs])
+
+    # -- results ------------------------------------------------------------------------
+
+    async def wait(self, job_id: str, *, project: str | None = None, timeout_s: float | None = None) -> Job:
+        """The job, once it has ended. Cancelling the wait does not cancel the job.
+
+        Raises:
+            JobNotFound: As `get`.
+            TimeoutError: It has not ended in time.
+        """
+        waiter = self._recent.wait(job_id)
+        try:
+            job = await self.get(job_id, project=project)
+            if job.terminal:
+                return job
+            if timeout_s is None:
+                return await waiter
+            with anyio.fail_after(timeout_s):
+                return await waiter
+        finally:
+            waiter.cancel()
+
+    async def result(self, job_id: str, *, project: str | None = None, timeout_s: float | None = None) -> Result:
+        """The result of a single-circuit job, once it has completed.
+
+        Raises:
+            JobFailed, JobCanceled: It ended without one.
+            ResultNotReady: It is a parent (see `child_results`) or a dry run.
+            TimeoutError: It has not ended in time.
+        """
+        job = await self.wait(job_id, project=project, timeout_s=timeout_s)
+        if job.outcome.failure is not None:
+            raise JobFailed(job.id, job.outcome.failure.code, job.outcome.failure.message)
+        if job.status is JobStatus.CANCELED:
+            raise JobCanceled(job.id)
+        return await self.fetch_result(job.id, project=project)
+
+    async def fetch_result(self, job_id: str, *, project: str | None = None) -> Result:
+        """The result of a single-circuit job, as it stands.
+
+        Raises:
+            ResultNotReady: There is none.
+        """
+        job = await self.get(job_id, project=project)
+        if job.status is not JobStatus.COMPLETED:
+            raise ResultNotReady(job_id)
+        found = await self.store.results(job.project_id, [job.id])
+        if job.id not in found:
+            raise ResultNotReady(job_id)
+        return await _decoded(found[job.id])
+
+    async def child_results(self, job_id: str, *, project: str | None = None) -> list[tuple[Job, Result]]:
+        """The children of a completed parent with their results, in circuit order.
+
+        Raises:
+            ResultNotReady: The parent has not completed, or was a dry run.
+        """
+        parent = await self.get(job_id, project=project)
+        if parent.status is not JobStatus.COMPLETED or parent.spec.dry_run:
+            raise ResultNotReady(job_id)
+        children = await self.children(job_id, project=project)
+        found = await self.store.results(parent.project_id, [child.id for child in children])
+        return [(child, await _decoded(found[child.id])) for child in children]
+
+    async def circuit(self, job_id: str, *, project: str | None = None) -> ir.Circuit:
+        """A single-circuit job's circuit as submitted.
+
+        Raises:
+            JobNotFound: As `get`; also for parents, which have none of their own.
+        """
+        return ir.loads((await self._bodies(job_id, project))[0])
+
+    async def compiled(self, job_id: str, *, project: str | None = None) -> ir.Circuit | None:
+        """The native circuit the backend compiled, if it did."""
+        body = (await self._bodies(job_id, project))[1]
+        return None if body is None else ir.loads(body)
+
+    async def _bodies(self, job_id: str, project: str | None) -> tuple[bytes, bytes | None]:
+        found = await self.store.input(project or self.project.id, job_id)
+        if found is None:
+            raise JobNotFound(job_id)
+        return found
+
+    # -- events -------------------------------------------------------------------------
+
+    def events(
+        self,
+        cursor: str = LATEST,
+        *,
+        project: str | None = None,
+        jobs: Collection[str] = (),
+        kinds: Collection[str] = (),
+    ) -> AsyncGenerator[FeedItem]:
+        """Committed events of the project in order: those after the cursor, then live ones, without end.
+
+        Args:
+            cursor: A cursor of an earlier item, ``earliest`` or ``latest``.
+            jobs, kinds: Only events of these jobs, of these kinds.
+
+        Raises:
+            InvalidCursor: Not a cursor of this log.
+            CursorExpired: Retention has removed events after it.
+        """
+        return self._log.read(cursor, project_id=project or self.project.id, jobs=jobs, kinds=kinds)
+
+    def last_cursor(self) -> str:
+        """The cursor of the newest committed event."""
+        return self._log.last_cursor()
+
+    async def verify(self) -> Report:
+        """Fold the event log and compare it with the tables."""
+        return await self.store.verify()
+
+    def alive(self) -> dict[str, float]:
+        """Seconds since each long-lived loop last turned."""
+        return {"dispatcher": self.clock.monotonic() - self._dispatcher.turned}
+
+
+#: A body beyond this many bytes is decoded off the event loop.
+_LARGE: Final = 262_144
+
+
+async def _decoded(body: bytes) -> Result:
+    if len(body) > _LARGE:
+        return await anyio.to_thread.run_sync(_result, body)
+    return _result(body)
+
+
+def _store(folder: Path | None, settings: Settings, clock: Clock) -> Store:
+    """The store that a data folder means; imported here, since each brings a library the other does not need."""
+    if folder is None:
+        from orchestrator.storage.memory import MemoryStore  # noqa: PLC0415
+
+        return MemoryStore(clock)
+    from orchestrator.storage.sqlite.store import SqliteStore  # noqa: PLC0415
+
+    return SqliteStore(folder / DATABASE, clock, synchronous=settings.storage.synchronous)

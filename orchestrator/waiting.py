@@ -1,0 +1,62 @@
+"""Those who wait for a job to end, and the jobs seen lately.
+
+Every commit passes here first. A waiter is answered with the job of the terminal event itself, and a poll of a
+job seen lately is answered from memory: both save a read per job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.lifecycle import TERMINAL
+from orchestrator.model import Job
+from orchestrator.storage.abc import Committed
+
+RECENT: Final = 20_000
+
+
+class RecentJobs:
+    """The newest committed state of the jobs that changed last."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._waiters: dict[str, list[asyncio.Future[Job]]] = {}
+
+    def notice(self, entries: Sequence[Committed]) -> None:
+        """Listener of the bus."""
+        jobs, waiters = self._jobs, self._waiters
+        for event, job in entries:
+            if job is None:
+                continue
+            jobs[job.id] = job
+            jobs.move_to_end(job.id)
+            if waiters and event.after in TERMINAL and (waiting := waiters.pop(job.id, None)):
+                for waiter in waiting:
+                    if not waiter.done():
+                        waiter.set_result(job)
+        while len(jobs) > RECENT:
+            jobs.popitem(last=False)
+
+    def get(self, job_id: str) -> Job | None:
+        """The job as last committed, if it changed lately."""
+        return self._jobs.get(job_id)
+
+    def forget(self) -> None:
+        """After rows were removed behind the log's back (retention)."""
+        self._jobs.clear()
+
+    def wait(self, job_id: str) -> asyncio.Future[Job]:
+        """Answered with the job when it ends; cancel it to stop waiting."""
+        waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(job_id, []).append(waiter)
+        waiter.add_done_callback(lambda _: self._discard(job_id, waiter))
+        return waiter
+
+    def _discard(self, job_id: str, waiter: asyncio.Future[Job]) -> None:
+        if (waiting := self._waiters.get(job_id)) is not None and waiter in waiting:
+            waiting.remove(waiter)
+            if not waiting:
+                del self._waiters[job_id]
