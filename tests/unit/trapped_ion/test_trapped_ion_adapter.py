@@ -159,7 +159,7 @@ async def test_one_job_at_a_time_in_order() -> None:
         assert queue.milestones == [("started", "a")]
         await bench.clock.advanced(0.899)
         assert queue.milestones == [("started", "a")]
-        await bench.clock.advanced(0.001)
+        await bench.clock.advanced(0.002)
         assert queue.milestones == [("started", "a"), ("finished", "a"), ("started", "b")]
         await bench.clock.advanced(0.09)
         assert queue.milestones[-1] == ("finished", "b")
@@ -187,7 +187,7 @@ async def test_wall_time_follows_the_settings(settings: dict[str, float], wall_s
     async with bench.serving(queue):
         await bench.clock.advanced(wall_s - 0.001)
         assert queue.milestones == [("started", "a")]
-        await bench.clock.advanced(0.001)
+        await bench.clock.advanced(0.002)
         assert queue.milestones[-1] == ("finished", "a")
     assert queue.log[-1][2].execution_ms == 36_000
 
