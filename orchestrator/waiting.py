@@ -15,7 +15,9 @@ from orchestrator.lifecycle import TERMINAL
 from orchestrator.model import Job
 from orchestrator.storage.abc import Committed
 
-RECENT: Final = 20_000
+RECENT: Final = 10_000
+#: Jobs with more metadata than this (characters) are not kept; those have to be read.
+METADATA: Final = 2_000
 
 
 class RecentJobs:
@@ -33,6 +35,8 @@ class RecentJobs:
                 continue
             jobs[job.id] = job
             jobs.move_to_end(job.id)
+            if job.spec.metadata and sum(map(len, job.spec.metadata.values())) > METADATA:
+                del jobs[job.id]
             if waiters and event.after in TERMINAL and (waiting := waiters.pop(job.id, None)):
                 for waiter in waiting:
                     if not waiter.done():
