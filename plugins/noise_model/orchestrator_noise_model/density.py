@@ -26,6 +26,8 @@ _FUSED: Final = 6
 _PAULIS: Final = np.array(
     [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=np.complex128
 )
+#: The letters I and Z, those of diagonal matrices.
+_SEEN: Final = (slice(None, None, 3),)
 #: +1 where two letters commute, else -1.
 _SIGNS: Final = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], dtype=np.float64)
 
@@ -35,13 +37,11 @@ def probabilities(program: Program) -> Floats:
 
     Cost and memory grow as 4**n and, for the widest step, as 16**k; see `engine` for the limits.
     """
-    letters = np.ones(())
-    for _ in range(program.qubits):
-        letters = np.multiply.outer(letters, np.array([1.0, 0.0, 0.0, 1.0]))
-    letters = letters.reshape(-1)
+    letters = np.zeros(4**program.qubits)
+    letters.reshape((4,) * program.qubits)[_SEEN * program.qubits] = 1.0
     kernel.run([_transfer(step) for step in program.steps], letters, fused=_FUSED)
     # Only I and Z are seen by the measurement: p(x) = 2**-n * sum of (-1)**(x.z) r[z].
-    spectrum = letters.reshape((4,) * program.qubits)[(slice(None, None, 3),) * program.qubits]
+    spectrum = letters.reshape((4,) * program.qubits)[_SEEN * program.qubits]
     # Reading a qubit wrong with probability f shrinks its Z by 1 - 2 f.
     flips = np.zeros(program.qubits) if program.flips is None else program.flips
     for axis, flip in enumerate(flips[::-1]):

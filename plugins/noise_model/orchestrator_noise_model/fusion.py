@@ -48,7 +48,7 @@ def group(masks: Sequence[int], limit: int, base: int = 0) -> list[Group]:
 
     Running the groups in order, each with its members in order, equals running the steps in
     order: a step joins only if no earlier step left outside shares a qubit with it. A step wider than
-    `limit` stands alone. `base` is a set of qubits that every group contains.
+    `limit` (with `base`) stands alone. `base` is a set of qubits that every group contains.
 
     Greedy: among groups grown from the first few steps that are free to run, with and without
     insisting that a step shares a qubit with its group, the one of most weight for its cost wins.
@@ -61,7 +61,7 @@ def group(masks: Sequence[int], limit: int, base: int = 0) -> list[Group]:
     while waiting:
         _, chosen, members = max(
             (
-                _grow(masks, waiting, masks[seed] | base, limit, connected)
+                _grow(masks, waiting, seed, base, limit=limit, connected=connected)
                 for seed in _free(masks, waiting, everything)
                 for connected in (False, True)
             ),
@@ -92,11 +92,13 @@ def _free(masks: Sequence[int], waiting: Sequence[int], everything: int) -> list
 
 
 def _grow(
-    masks: Sequence[int], waiting: Sequence[int], chosen: int, limit: int, connected: bool
+    masks: Sequence[int], waiting: Sequence[int], seed: int, base: int, *, limit: int, connected: bool
 ) -> tuple[float, int, list[int]]:
-    """A group of waiting steps around `chosen`: its weight for its cost, its qubits, its members."""
+    """A group of waiting steps around one: its weight for its cost, its qubits, its members."""
+    chosen = masks[seed] | base
+    if chosen.bit_count() > limit:
+        return 1.0, chosen, [seed]
     blocked, weight, members = 0, 0.0, []
-    limit = max(limit, chosen.bit_count())
     for index in waiting:
         mask = masks[index]
         if not mask & blocked and (chosen | mask).bit_count() <= limit and (mask & chosen or not connected):
