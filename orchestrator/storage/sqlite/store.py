@@ -79,9 +79,16 @@ class SqliteStore(Store):
                 await self._close_connections()
 
     async def _close_connections(self) -> None:
+        """Close all, even when cancelled meanwhile."""
         self._readers = []
+        cancelled: asyncio.CancelledError | None = None
         while self._connections:
-            await self._connections.pop().aclose()
+            try:
+                await self._connections.pop().aclose()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         if not self._readers:
