@@ -56,8 +56,14 @@ def _uri(path: Path, mode: str) -> str:
 
 
 async def _connect(uri: str, prepare: Callable[..., None], *arguments: Any) -> Connection:
+    opening = aiosqlite.connect(uri, uri=True, isolation_level=None)
     with anyio.CancelScope(shield=True):
-        connection = Connection(await aiosqlite.connect(uri, uri=True, isolation_level=None))
+        try:
+            connection = Connection(await opening)
+        except BaseException:
+            # aiosqlite tells its thread to end, but the thread still talks to the loop, which may close any moment.
+            opening._thread.join(CLOSE_LIMIT_S)
+            raise
         try:
             await connection.run(prepare, *arguments)
         except BaseException:
