@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
@@ -25,7 +27,26 @@ from orchestrator.storage.abc import Committed
 if TYPE_CHECKING:
     from orchestrator.service import Orchestrator
 
-_LATENCY_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Latency:
+    """A histogram of durations, seconds."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_BOUNDS_S) + 1)
+        self._sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(_BOUNDS_S, seconds)] += 1
+        self._sum_s += seconds
+
+    def metric(self, name: str, documentation: str) -> Metric:
+        """What was counted so far."""
+        bounds = [*map(str, _BOUNDS_S), "+Inf"]
+        cumulated = list(zip(bounds, accumulate(self._counts), strict=True))
+        return HistogramMetricFamily(name, documentation, buckets=cumulated, sum_value=self._sum_s)
 
 
 class Telemetry(Collector):
@@ -42,12 +63,7 @@ class Telemetry(Collector):
         self._orchestrator = orchestrator
         self._feeds: Callable[[], int] = int
         self._registry = CollectorRegistry(auto_describe=False)
-        self.submit_latency = Histogram(
-            "orchestrator_submit_seconds",
-            "Seconds from a checked submission to its commit",
-            buckets=_LATENCY_BUCKETS_S,
-            registry=self._registry,
-        )
+        self.submit_latency = Latency()
         self._registry.register(self)
         self._unsubscribe = orchestrator.bus.subscribe(self._count)
 
@@ -71,6 +87,7 @@ class Telemetry(Collector):
         for (route, method, status), number in self.requests.items():
             requests.add_metric((route, method, str(status)), number)
         yield requests
+        yield self.submit_latency.metric("orchestrator_submit_seconds", "Seconds from a checked body to its commit")
         events = CounterMetricFamily(
             "orchestrator_events", "Committed events, transitions of jobs among them", labels=("kind", "backend")
         )

@@ -106,13 +106,13 @@ class Call:
         """A variable part of the path."""
         return self.request.match_info[name]
 
-    async def read(self, decode: Callable[[bytes], T], *, bulk: str = "") -> T:
+    def read(self, decode: Callable[[bytes], T], *, bulk: str = "") -> Awaitable[T]:
         """The body, strictly read, as `decode` makes it; see `Reader.read`."""
-        return await self.context.reader.read(self.request, decode, bulk=bulk)
+        return self.context.reader.read(self.request, decode, bulk=bulk)
 
-    async def read_optional(self, decode: Callable[[bytes], T], absent: T) -> T:
+    def read_optional(self, decode: Callable[[bytes], T], absent: T) -> Awaitable[T]:
         """As `read`; `absent` where there is no body."""
-        return await self.context.reader.read_optional(self.request, decode, absent)
+        return self.context.reader.read_optional(self.request, decode, absent)
 
 
 def reply(body: object, status: int = 200) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -101,7 +102,10 @@ async def submit(call: Call, read: Callable[[bytes], JobRequest]) -> Job:
             source="headers",
         )
     request = await call.read(decode, bulk="input")
-    return await call.orchestrator.submit(accepted(call, request), project=call.project, idempotency=idempotency)
+    began = time.perf_counter()
+    job = await call.orchestrator.submit(accepted(call, request), project=call.project, idempotency=idempotency)
+    call.context.telemetry.submit_latency.observe(time.perf_counter() - began)
+    return job
 
 
 def accepted(call: Call, request: JobRequest) -> JobRequest:

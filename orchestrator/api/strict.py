@@ -70,6 +70,7 @@ def _constant(_text: str) -> NoReturn:
 _scanner: Final = json.JSONDecoder(
     object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant
 )
+_scan: Final = _scanner.scan_once  # type: ignore[attr-defined]  # the type stubs lack it
 
 
 def check(body: bytes, bulk: str = "") -> None:
@@ -95,10 +96,14 @@ def check(body: bytes, bulk: str = "") -> None:
     if b"\\u" in body:
         _check_escapes(body)
     try:
-        _scanner.decode(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise InvalidRequest(f"the body is not JSON: {where}", code="invalid_json") from None
+        if text.startswith("{"):
+            _, end = _scan(text, 0)
+            if end == len(text):
+                return
+        _scanner.decode(text)  # tolerates white space around, says where it is malformed
+    except (json.JSONDecodeError, StopIteration) as error:
+        where = f": line {error.lineno} column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidRequest(f"the body is not JSON{where}", code="invalid_json") from None
     except RecursionError:
         raise _too_deep() from None
 
@@ -185,11 +190,13 @@ class Reader:
                 source="headers",
             )
         if length is not None and length <= LARGE:
-            body = await self._receive(request)
+            content = request.content
+            # Usually a small body came together with its head, and there is nothing to wait for.
+            body = content.read_nowait() if content.is_eof() else await self._receive(content)
             check(body)
             return decode(body)
         async with self._held:
-            body = await self._receive(request)
+            body = await self._receive(request.content)
             if len(body) <= LARGE:
                 check(body)
                 return decode(body)
@@ -206,10 +213,7 @@ class Reader:
             return absent
         return await self.read(request, lambda body: decode(body) if body else absent)
 
-    async def _receive(self, request: web.Request) -> bytes:
-        content = request.content
-        if content.is_eof():  # came together with the head: nothing to wait for
-            return await content.read()
+    async def _receive(self, content: aiohttp.StreamReader) -> bytes:
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await _collect(content)
