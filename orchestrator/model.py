@@ -64,6 +64,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     submitter_id: str = ""
     seed: int = 0
     stats: Stats = Stats()
+    gateset: str = "qis"
     registers: dict[str, list[int | None]] | None = None
 
 

@@ -233,7 +233,7 @@ class Orchestrator(AsyncContextManagerMixin):
         return await self._submit(JobRequest(circuits=circuits, multi=multi, **options), project, idempotency)
 
     async def _submit(self, request: JobRequest, project: str | None, idempotency: Idempotency | None) -> Job:
-        drafts = self._drafter.draft(request, project or self.project.id)
+        drafts = await self._drafter.draft(request, project or self.project.id)
         self._dispatcher.expect(drafts)
         try:
             job = await self.store.submit(Submit(drafts, idempotency))
@@ -247,7 +247,7 @@ class Orchestrator(AsyncContextManagerMixin):
     async def submit_many(self, requests: Sequence[JobRequest], *, project: str | None = None) -> list[Job]:
         """Submit several jobs in one commit: all are stored, or none."""
         owner = project or self.project.id
-        families = [self._drafter.draft(request, owner) for request in requests]
+        families = [await self._drafter.draft(request, owner) for request in requests]
         drafts = [draft for family in families for draft in family]
         self._dispatcher.expect(drafts)
         try:

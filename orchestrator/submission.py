@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+import anyio.to_thread
 import msgspec
 
-from orchestrator.backends.abc import Attempt, Capabilities
+from orchestrator.backends.abc import Capabilities
 from orchestrator.backends.check import check
 from orchestrator.backends.registry import Backends
 from orchestrator.circuits import ir
@@ -31,6 +34,29 @@ from orchestrator.storage.abc import Draft
 
 replace = msgspec.structs.replace
 
+#: Requests with more gates are measured and encoded off the event loop.
+INLINE_GATES: Final = 2_000
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What of a circuit goes into its job: sizes, names, and the body to be stored."""
+
+    body: bytes
+    stats: Stats
+    gateset: str
+    name: str | None
+    registers: dict[str, list[int | None]] | None
+
+
+def measure(circuits: Sequence[ir.Circuit]) -> list[Measured]:
+    """Measure and encode circuits: the part of a submit that grows with their gates."""
+    measured = []
+    for circuit in circuits:
+        width, gates_1q, gates_2q = circuit_stats(circuit)
+        stats = Stats(qubits=width, gates_1q=gates_1q, gates_2q=gates_2q)
+        measured.append(Measured(ir.dumps(circuit), stats, circuit.gateset, circuit.name, circuit.registers))
+    return measured
+
 
 @dataclass(frozen=True)
 class Drafter:
@@ -41,7 +67,7 @@ class Drafter:
     new_id: NewId
     rng: random.Random
 
-    def draft(self, request: JobRequest, project_id: str) -> list[Draft]:
+    async def draft(self, request: JobRequest, project_id: str) -> list[Draft]:
         """The drafts of one request: a job, or a parent followed by its children.
 
         Raises:
@@ -51,70 +77,93 @@ class Drafter:
         backend = self.backends.resolve(request.backend)
         capabilities = self.backends.capabilities(backend)
         _check_request(request, capabilities)
-        now = self.clock.now_ms()
-        seed = request.noise.seed if request.noise is not None else None
-        spec = JobSpec(
-            backend=backend,
-            type=MULTI_CIRCUIT if request.multi else CIRCUIT,
+        if sum(len(circuit.gates) + 1 for circuit in request.circuits) > INLINE_GATES:
+            measured = await anyio.to_thread.run_sync(measure, request.circuits)
+        else:
+            measured = measure(request.circuits)
+        if not request.multi:
+            return [self._leaf(self._spec(request, capabilities, measured[0]), project_id, measured[0], capabilities)]
+        return self._family(request, project_id, measured, capabilities)
+
+    def _spec(self, request: JobRequest, capabilities: Capabilities, measured: Measured) -> JobSpec:
+        noise = request.noise if capabilities.noise_models else None
+        return JobSpec(
+            backend=capabilities.backend,
+            type=CIRCUIT,
             name=request.name,
             metadata=request.metadata,
             shots=request.shots,
-            noise=request.noise if capabilities.noise_models else None,
+            noise=noise,
             settings=request.settings,
             session_id=request.session_id,
             dry_run=request.dry_run,
             submitter_id=request.submitter_id,
-            seed=seed or self.rng.randint(1, MAX_SEED),
+            seed=(noise.seed if noise is not None else None) or self.rng.randint(1, MAX_SEED),
+            stats=measured.stats,
+            gateset=measured.gateset,
+            registers=measured.registers,
         )
-        base = Job(id=self.new_id(), project_id=project_id, spec=spec, status=JobStatus.SUBMITTED, submitted_at=now)
-        if not request.multi:
-            return [self._leaf(base, request.circuits[0], capabilities)]
-        return self._family(base, request.circuits, capabilities)
 
-    def _family(self, base: Job, circuits: Sequence[ir.Circuit], capabilities: Capabilities) -> list[Draft]:
+    def _family(
+        self, request: JobRequest, project_id: str, measured: Sequence[Measured], capabilities: Capabilities
+    ) -> list[Draft]:
+        parent_id = self.new_id()
+        base = self._spec(request, capabilities, measured[0])
+        child = replace(base, metadata=None)
         children = []
-        child_spec = replace(base.spec, type=CIRCUIT, metadata=None)
-        for index, circuit in enumerate(circuits):
-            child = replace(
-                base,
-                id=self.new_id(),
-                parent_id=base.id,
-                child_index=index,
-                spec=replace(child_spec, name=circuit.name),
-            )
-            children.append(self._leaf(child, circuit, capabilities))
+        for index, one in enumerate(measured):
+            spec = replace(child, name=one.name, stats=one.stats, gateset=one.gateset, registers=one.registers)
+            children.append(self._leaf(spec, project_id, one, capabilities, parent_id=parent_id, child_index=index))
         children = _settled(children)
-        counts: dict[JobStatus, int] = {}
-        for draft in children:
-            counts[draft.job.status] = counts.get(draft.job.status, 0) + 1
+        statuses = Counter(draft.job.status for draft in children)
+        failed = (draft.job.outcome for draft in children if draft.job.outcome.failure is not None)
         total = Stats(
-            qubits=max(draft.job.spec.stats.qubits for draft in children),
-            circuits=len(children),
-            gates_1q=sum(draft.job.spec.stats.gates_1q for draft in children),
-            gates_2q=sum(draft.job.spec.stats.gates_2q for draft in children),
+            qubits=max(one.stats.qubits for one in measured),
+            circuits=len(measured),
+            gates_1q=sum(one.stats.gates_1q for one in measured),
+            gates_2q=sum(one.stats.gates_2q for one in measured),
         )
-        failures = (child.job.outcome for child in children if child.job.outcome.failure is not None)
-        parent = replace(base, spec=replace(base.spec, stats=total), children=len(children))
-        parent = _placed(parent, derive_parent(counts), outcome=next(failures, base.outcome))
-        return [Draft(parent), *children]
+        parent = Job(
+            id=parent_id,
+            project_id=project_id,
+            spec=replace(base, type=MULTI_CIRCUIT, stats=total, gateset="qis", registers=None),
+            status=JobStatus.SUBMITTED,
+            submitted_at=children[0].job.submitted_at,
+            children=len(children),
+        )
+        return [Draft(_placed(parent, derive_parent(statuses), next(failed, parent.outcome))), *children]
 
-    def _leaf(self, job: Job, circuit: ir.Circuit, capabilities: Capabilities) -> Draft:
-        width, gates_1q, gates_2q = circuit_stats(circuit)
-        stats = Stats(qubits=width, gates_1q=gates_1q, gates_2q=gates_2q)
-        job = replace(job, spec=replace(job.spec, stats=stats, registers=circuit.registers))
-        body = ir.dumps(circuit)
+    def _leaf(
+        self,
+        spec: JobSpec,
+        project_id: str,
+        measured: Measured,
+        capabilities: Capabilities,
+        *,
+        parent_id: str | None = None,
+        child_index: int | None = None,
+    ) -> Draft:
+        job = Job(
+            id=self.new_id(),
+            project_id=project_id,
+            spec=spec,
+            status=JobStatus.SUBMITTED,
+            submitted_at=self.clock.now_ms(),
+            parent_id=parent_id,
+            child_index=child_index,
+        )
         if not capabilities.instant_prepare:
-            return Draft(job, body)
-        fault = check(job.spec, circuit.gateset, capabilities)
+            return Draft(job, measured.body)
+        fault = check(spec, capabilities)
         if fault is not None:
-            return Draft(_placed(job, JobStatus.FAILED, outcome=Outcome(failure=fault)), body)
-        predicted = self.backends.adapter(capabilities.backend).predict_ms(Attempt(job, 0, body))
+            return Draft(_placed(job, JobStatus.FAILED, Outcome(failure=fault)), measured.body)
+        predicted = self.backends.adapter(capabilities.backend).predict_ms(spec)
         outcome = job.outcome if predicted is None else Outcome(predicted_execution_ms=predicted)
-        status = JobStatus.COMPLETED if job.spec.dry_run else JobStatus.READY
-        return Draft(_placed(job, status, outcome=outcome), body)
+        status = JobStatus.COMPLETED if spec.dry_run else JobStatus.READY
+        return Draft(_placed(job, status, outcome), measured.body)
 
 
-def _placed(job: Job, status: JobStatus, *, outcome: Outcome) -> Job:
+def _placed(job: Job, status: JobStatus, outcome: Outcome) -> Job:
     """A new job in the status it starts with, with the times that follow."""
     at = job.submitted_at
     reached_ready = status in {JobStatus.READY, JobStatus.STARTED, JobStatus.COMPLETED}
@@ -133,9 +182,7 @@ def _settled(children: list[Draft]) -> list[Draft]:
     if not any(draft.job.status is JobStatus.FAILED for draft in children):
         return children
     return [
-        draft
-        if draft.job.status in TERMINAL
-        else Draft(_placed(draft.job, JobStatus.CANCELED, outcome=Outcome()), draft.input)
+        draft if draft.job.status in TERMINAL else Draft(_placed(draft.job, JobStatus.CANCELED, Outcome()), draft.input)
         for draft in children
     ]
 

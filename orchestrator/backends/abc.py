@@ -27,7 +27,7 @@ import structlog
 from orchestrator.circuits import ir
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import ExecutionError
-from orchestrator.model import BackendState, Characterization, Failure, Job, Result
+from orchestrator.model import BackendState, Characterization, Failure, Job, JobSpec, Result
 
 if TYPE_CHECKING:
     from orchestrator.workers.pool import WorkerPool
@@ -211,8 +211,8 @@ class Adapter(ABC):
         """
         return [Prepared() for _ in attempts]
 
-    def predict_ms(self, attempt: Attempt) -> int | None:
-        """Predicted duration of one execution, milliseconds, where that is cheap to know."""
+    def predict_ms(self, spec: JobSpec) -> int | None:
+        """Predicted duration of one execution, milliseconds, where that is cheap to know; asked at every submit."""
         return None
 
     def wall_ms(self, execution_ms: int) -> int:

@@ -9,11 +9,11 @@ from orchestrator.backends.abc import Capabilities
 from orchestrator.model import Failure, JobSpec
 
 
-def check(spec: JobSpec, gateset: str, capabilities: Capabilities) -> Failure | None:
+def check(spec: JobSpec, capabilities: Capabilities) -> Failure | None:
     """Why that backend cannot run such a job, or None."""
     width = spec.stats.qubits
-    if gateset not in capabilities.gatesets:
-        return Failure(code="UnsupportedGate", message=f"{capabilities.backend} does not run {gateset} circuits")
+    if spec.gateset not in capabilities.gatesets:
+        return Failure(code="UnsupportedGate", message=f"{capabilities.backend} does not run {spec.gateset} circuits")
     if spec.shots > capabilities.max_shots:
         message = f"{capabilities.backend} runs at most {capabilities.max_shots} shots, not {spec.shots}"
         return Failure(code="TooManyShots", message=message)

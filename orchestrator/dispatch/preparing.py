@@ -64,7 +64,7 @@ class Preparer:
     async def _prepare(self, attempts: Sequence[Attempt]) -> None:
         answers: dict[str, Prepared | Failure] = {}
         for attempt in attempts:
-            fault = check(attempt.job.spec, attempt.circuit.gateset, self._line.capabilities)
+            fault = check(attempt.job.spec, self._line.capabilities)
             if fault is not None:
                 answers[attempt.id] = fault
         fit = [attempt for attempt in attempts if attempt.id not in answers]

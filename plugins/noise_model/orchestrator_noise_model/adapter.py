@@ -20,7 +20,7 @@ import msgspec
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, NoiseModel, Ready
 from orchestrator.errors import ExecutionError, SettingsError
-from orchestrator.model import Result
+from orchestrator.model import JobSpec, Result
 from orchestrator_noise_model.estimate import Estimate, estimate
 from orchestrator_noise_model.models import IDEAL, MODELS, QUBITS, Rates, load
 from orchestrator_noise_model.task import CALL, Task
@@ -98,12 +98,12 @@ class NoiseModelAdapter(Adapter):
             )
         ]
 
-    def predict_ms(self, attempt: Attempt) -> int:
-        return round(self._estimate(attempt).ms)
+    def predict_ms(self, spec: JobSpec) -> int:
+        return round(self._estimate(spec).ms)
 
     async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
         """Execute attempts in one worker, one after the other."""
-        estimates = [self._estimate(attempt) for attempt in attempts]
+        estimates = [self._estimate(attempt.job.spec) for attempt in attempts]
         seconds = sum(cost.ms for cost in estimates) * 1e-3
         answers = await self._workers.run(
             CALL,
@@ -119,7 +119,7 @@ class NoiseModelAdapter(Adapter):
             while True:
                 await self._batches.acquire()
                 attempts = await self._known(await ready.take(backend.batch), emit)
-                costs = [(attempt, self._estimate(attempt).ms) for attempt in attempts]
+                costs = [(attempt, self._estimate(attempt.job.spec).ms) for attempt in attempts]
                 if tiny := [attempt for attempt, ms in costs if ms <= _TINY_MS]:
                     tasks.start_soon(self._run_tiny, tiny, emit)
                 else:
@@ -166,14 +166,13 @@ class NoiseModelAdapter(Adapter):
         if not scope.cancelled_caught:
             await emit.finished([(attempt, outcome)])
 
-    def _rates(self, attempt: Attempt) -> Rates | None:
-        noise = attempt.job.spec.noise
+    def _rates(self, spec: JobSpec) -> Rates | None:
+        noise = spec.noise
         return None if noise is None or noise.model == IDEAL else self._models[noise.model]
 
-    def _estimate(self, attempt: Attempt) -> Estimate:
-        spec = attempt.job.spec
+    def _estimate(self, spec: JobSpec) -> Estimate:
         sizes = spec.stats
-        return estimate(sizes.qubits, sizes.gates_1q, sizes.gates_2q, spec.shots, self._rates(attempt))
+        return estimate(sizes.qubits, sizes.gates_1q, sizes.gates_2q, spec.shots, self._rates(spec))
 
     def _payload(self, attempt: Attempt) -> bytes:
         spec = attempt.job.spec
@@ -183,6 +182,6 @@ class NoiseModelAdapter(Adapter):
                 shots=spec.shots,
                 seed=spec.seed,
                 max_outcomes=self._settings.max_outcomes,
-                rates=self._rates(attempt),
+                rates=self._rates(spec),
             )
         )

@@ -162,7 +162,7 @@ async def test_limits_follow_the_estimate_or_the_setting() -> None:
     assert tiny["time_limit_s"] < wide["time_limit_s"]
     assert tiny["memory_bytes"] + (8 << 26) < wide["memory_bytes"]
     assert capped["time_limit_s"] == 2.5
-    assert adapter.predict_ms(attempt("d", WIDE)) > 1_000
+    assert adapter.predict_ms(attempt("d", WIDE).job.spec) > 1_000
 
 
 async def test_wide_circuits_do_not_delay_tiny_ones() -> None:
