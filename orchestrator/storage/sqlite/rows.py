@@ -1,7 +1,7 @@
 """Records to rows and back.
 
-Rows for writing are plain tuples that `msgspec` encodes into one JSON array for a whole batch; members that
-are JSON already go in as `msgspec.Raw`. Bodies above 4 KiB are stored as zlib blobs, smaller ones as text.
+Rows for writing are plain tuples of what SQLite binds without asking: members of an enumeration go in as their
+`_value_`, a plain string. Bodies above 4 KiB are stored as zlib blobs, smaller ones as text.
 """
 
 from __future__ import annotations
@@ -30,11 +30,6 @@ _STATUSES: Final = {str(status): status for status in JobStatus}
 _NOTHING: Final = Outcome()
 
 
-def many(rows: Sequence[tuple[Any, ...]]) -> str:
-    """Rows as the JSON text that ``json_each`` takes."""
-    return encode(rows).decode()
-
-
 def job_row(job: Job) -> tuple[Any, ...]:
     """A new job, in the order of the table's columns."""
     return (
@@ -45,7 +40,7 @@ def job_row(job: Job) -> tuple[Any, ...]:
         job.children,
         job.spec.session_id,
         job.spec.backend,
-        job.status,
+        job.status._value_,
         job.attempt,
         job.failed_attempts,
         job.submitted_at,
@@ -53,8 +48,8 @@ def job_row(job: Job) -> tuple[Any, ...]:
         job.started_at,
         job.completed_at,
         job.deleted_at,
-        job.spec,
-        None if job.outcome == _NOTHING else job.outcome,
+        encode(job.spec).decode(),
+        None if job.outcome == _NOTHING else encode(job.outcome).decode(),
     )
 
 
@@ -63,16 +58,16 @@ def move_row(move: Move) -> tuple[Any, ...]:
     before, after = move.before, move.after
     return (
         before.id,
-        before.status,
+        before.status._value_,
         before.attempt,
-        after.status,
+        after.status._value_,
         after.attempt,
         after.failed_attempts,
         after.ready_at,
         after.started_at,
         after.completed_at,
         after.deleted_at,
-        None if after.outcome == _NOTHING else after.outcome,
+        None if after.outcome == _NOTHING else encode(after.outcome).decode(),
     )
 
 
@@ -80,16 +75,16 @@ def event_row(event: Event) -> tuple[Any, ...]:
     """An event, in the order of the table's columns."""
     return (
         event.sequence,
-        event.kind,
+        event.kind._value_,
         event.at,
         event.job_id,
         event.parent_id,
         event.project_id,
         event.backend,
         event.attempt,
-        event.before,
-        event.after,
-        event.data,
+        None if event.before is None else event.before._value_,
+        None if event.after is None else event.after._value_,
+        None if event.data is None else encode(event.data).decode(),
     )
 
 
@@ -131,9 +126,9 @@ def event(row: Sequence[Any]) -> Event:
     )
 
 
-def pack(body: bytes) -> bytes:
-    """A body as it is stored when it is large."""
-    return zlib.compress(body, 1)
+def pack(body: bytes) -> str | bytes:
+    """A body as it is stored."""
+    return zlib.compress(body, 1) if len(body) > COMPRESS_ABOVE else body.decode()
 
 
 def unpack(value: str | bytes) -> bytes:

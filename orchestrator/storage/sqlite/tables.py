@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Final
 
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
@@ -13,6 +15,8 @@ from orchestrator.storage.sqlite import queries, rows
 
 _WRITE = queries.load("write")
 _READ = queries.load("read")
+#: Most rows a statement takes; with smaller powers of two for the rest there are few statements to keep prepared.
+_ROWS: Final = 64
 
 
 class SqliteTables:
@@ -22,34 +26,34 @@ class SqliteTables:
         self._execute = connection.execute
         self._executemany = connection.executemany
 
+    def _each(self, name: str, table: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run a statement over rows, many at a time; what it returns."""
+        found: list[Any] = []
+        done = 0
+        while left := len(table) - done:
+            number = min(_ROWS, 1 << left.bit_length() - 1)
+            values = tuple(chain.from_iterable(table[done : done + number]))
+            found += self._execute(queries.repeated("write", name, number), values).fetchall()
+            done += number
+        return found
+
     def insert_jobs(self, drafts: Sequence[Draft]) -> None:
-        self._execute(_WRITE["insert_jobs"], (rows.many([rows.job_row(draft.job) for draft in drafts]),))
-        bodies = [(draft.job.id, draft.input) for draft in drafts if draft.input is not None]
-        self._insert_bodies(bodies, "insert_inputs", "insert_input_blob")
-
-    def move(self, moves: Sequence[Move]) -> set[str]:
-        found = self._execute(_WRITE["move"], (rows.many([rows.move_row(move) for move in moves]),)).fetchall()
-        return {row[0] for row in found}
-
-    def insert_results(self, results: Sequence[tuple[str, bytes]]) -> None:
-        self._insert_bodies(results, "insert_results", "insert_result_blob")
-
-    def _insert_bodies(self, bodies: Sequence[tuple[str, bytes]], small: str, large: str) -> None:
-        texts = [(key, body.decode()) for key, body in bodies if len(body) <= rows.COMPRESS_ABOVE]
-        blobs = [(key, rows.pack(body)) for key, body in bodies if len(body) > rows.COMPRESS_ABOVE]
-        if texts:
-            self._execute(_WRITE[small], (rows.many(texts),))
-        if blobs:
-            self._executemany(_WRITE[large], blobs)
-
-    def set_compiled(self, compiled: Sequence[tuple[str, bytes]]) -> None:
-        self._executemany(
-            _WRITE["set_compiled"],
-            [(rows.pack(body) if len(body) > rows.COMPRESS_ABOVE else body.decode(), key) for key, body in compiled],
+        self._each("insert_jobs", [rows.job_row(draft.job) for draft in drafts])
+        self._each(
+            "insert_inputs", [(draft.job.id, rows.pack(draft.input)) for draft in drafts if draft.input is not None]
         )
 
+    def move(self, moves: Sequence[Move]) -> set[str]:
+        return {row[0] for row in self._each("move", [rows.move_row(move) for move in moves])}
+
+    def insert_results(self, results: Sequence[tuple[str, bytes]]) -> None:
+        self._each("insert_results", [(job_id, rows.pack(body)) for job_id, body in results])
+
+    def set_compiled(self, compiled: Sequence[tuple[str, bytes]]) -> None:
+        self._executemany(_WRITE["set_compiled"], [(rows.pack(body), job_id) for job_id, body in compiled])
+
     def append_events(self, events: Sequence[Event]) -> None:
-        self._execute(_WRITE["insert_events"], (rows.many([rows.event_row(event) for event in events]),))
+        self._each("insert_events", [rows.event_row(event) for event in events])
 
     def insert_characterization(self, item: Characterization) -> None:
         body = rows.encode(item).decode()

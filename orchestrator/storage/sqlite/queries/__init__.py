@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_ROW = re.compile(r"\{(.*?)\}")
 
 
 @cache
@@ -15,3 +16,9 @@ def load(group: str) -> dict[str, str]:
     text = files(__name__).joinpath(f"{group}.sql").read_text(encoding="utf-8")
     parts = _NAME.split(text)[1:]
     return {name: body.strip().rstrip(";") for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@cache
+def repeated(group: str, name: str, rows: int) -> str:
+    """A statement whose part in braces stands there once for each of `rows` rows."""
+    return _ROW.sub(lambda row: ", ".join([row[1]] * rows), load(group)[name])

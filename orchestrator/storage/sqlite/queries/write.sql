@@ -1,44 +1,29 @@
--- Statements of the writer. Each takes one JSON array of rows, so that a batch is one call into SQLite,
--- made without the interpreter lock (docs/decisions/0002).
+-- Statements of the writer. A part in braces is one row, and is repeated for as many as there are, so that a
+-- batch is few calls into SQLite; that costs half of what json_each does.
 
 -- name: insert_jobs
-INSERT INTO jobs
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
-       value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15, value->>16
-FROM json_each(?);
+INSERT INTO jobs VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)};
 
 -- name: insert_inputs
-INSERT INTO inputs (job_id, body) SELECT value->>0, value->>1 FROM json_each(?);
-
--- name: insert_input_blob
-INSERT INTO inputs (job_id, body) VALUES (?, ?);
+INSERT INTO inputs (job_id, body) VALUES {(?, ?)};
 
 -- name: set_compiled
 UPDATE inputs SET compiled = ? WHERE job_id = ?;
 
 -- name: insert_results
-INSERT INTO results (job_id, body) SELECT value->>0, value->>1 FROM json_each(?);
-
--- name: insert_result_blob
-INSERT INTO results (job_id, body) VALUES (?, ?);
+INSERT INTO results (job_id, body) VALUES {(?, ?)};
 
 -- name: insert_events
-INSERT INTO events
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
-       value->>9, value->>10
-FROM json_each(?);
+INSERT INTO events VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)};
 
 -- name: move
+WITH moves (id, from_status, from_attempt, status, attempt, failed_attempts, ready_at, started_at, completed_at,
+            deleted_at, outcome) AS (VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)})
 UPDATE jobs
 SET status = moves.status, attempt = moves.attempt, failed_attempts = moves.failed_attempts,
     ready_at = moves.ready_at, started_at = moves.started_at, completed_at = moves.completed_at,
     deleted_at = moves.deleted_at, outcome = moves.outcome
-FROM (
-    SELECT value->>0 AS id, value->>1 AS from_status, value->>2 AS from_attempt, value->>3 AS status,
-           value->>4 AS attempt, value->>5 AS failed_attempts, value->>6 AS ready_at, value->>7 AS started_at,
-           value->>8 AS completed_at, value->>9 AS deleted_at, value->>10 AS outcome
-    FROM json_each(?)
-) AS moves
+FROM moves
 WHERE jobs.id = moves.id AND jobs.status = moves.from_status AND jobs.attempt = moves.from_attempt
   AND jobs.deleted_at IS NULL
 RETURNING jobs.id;
