@@ -1,6 +1,6 @@
 """A random walk of operations on a store, held against a pure model; needs hypothesis.
 
-The model is a dictionary of what each job should be, made of `lifecycle.transition` and `derive_parent` alone.
+The model is a dictionary of what each job should be, made of the life cycle's table and `derive_parent` alone.
 
     class MyMachine(StoreMachine):
         def make(self, clock: ManualClock) -> Store:
@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orchestrator.errors import IllegalTransition
-from orchestrator.lifecycle import ACTIVE, TERMINAL, Cause, JobStatus, derive_parent, transition
+from orchestrator.lifecycle import ACTIVE, TABLE, TERMINAL, Cause, JobStatus, derive_parent
 from orchestrator.model import Job
 from orchestrator.storage.abc import JobFilter, Move, Store, Submit
 from orchestrator.storage.ledger import deletion
@@ -29,8 +28,8 @@ from orchestrator.testing.stores.opened import ALL, PROJECT, Opened
 T = TypeVar("T")
 
 STARTS = st.sampled_from([JobStatus.SUBMITTED, JobStatus.READY, JobStatus.READY, JobStatus.FAILED])
-CAUSES = st.sampled_from([cause for cause in Cause if cause is not Cause.SUBMITTED])
 NUMBERS = st.integers(0, 10_000)
+STEPS = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=6)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -125,25 +124,28 @@ class StoreMachine(RuleBasedStateMachine):
         self.known |= {child.id: child for child in children}
 
     @precondition(lambda self: self.known)
-    @rule(steps=st.lists(st.tuples(NUMBERS, CAUSES), min_size=1, max_size=6), apart=st.booleans())
-    def move(self, steps: list[tuple[int, Cause]], apart: bool) -> None:
+    @rule(steps=STEPS, apart=st.booleans())
+    def move(self, steps: list[tuple[int, int]], apart: bool) -> None:
         """Legal moves of leaves as they are known, in one apply or in as many at once."""
         moves: list[Move] = []
         planned = dict(self.known)
-        for number, cause in steps:
-            job = planned[sorted(planned)[number % len(planned)]]
-            if not _legal(job.status, cause):
-                continue
-            moves.append(self.opened.move(job, cause))
-            planned[job.id] = moves[-1].after
+        for which, what in steps:
+            job = planned[sorted(planned)[which % len(planned)]]
+            if job.status in ACTIVE:
+                moves.append(self.some_move(job, what))
+                planned[job.id] = moves[-1].after
         self.apply(moves, apart)
 
     @precondition(lambda self: self.stale)
-    @rule(numbers=st.lists(NUMBERS, min_size=1, max_size=4), cause=CAUSES, apart=st.booleans())
-    def move_stale(self, numbers: list[int], cause: Cause, apart: bool) -> None:
+    @rule(steps=STEPS, apart=st.booleans())
+    def move_stale(self, steps: list[tuple[int, int]], apart: bool) -> None:
         """Moves made from what a job once was: fenced, unless it came back to where it stood."""
-        jobs = [self.stale[number % len(self.stale)] for number in numbers]
-        self.apply([self.opened.move(job, cause) for job in jobs if _legal(job.status, cause)], apart)
+        self.apply([self.some_move(self.stale[which % len(self.stale)], what) for which, what in steps], apart)
+
+    def some_move(self, job: Job, what: int) -> Move:
+        """One of the moves the table knows for an active job."""
+        causes = [cause for status, cause in TABLE if status is job.status]
+        return self.opened.move(job, causes[what % len(causes)])
 
     def apply(self, moves: list[Move], apart: bool) -> None:
         """Apply in one write, or each in its own; the model decides what the answers are.
@@ -211,10 +213,3 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.run(self.opened.store.verify()).problems == ()
         told = [entry.event.sequence for entry in self.opened.told]
         assert told == list(range(1, self.opened.store.last_sequence() + 1))
-
-
-def _legal(status: JobStatus, cause: Cause) -> bool:
-    try:
-        return transition(status, cause) is not status
-    except IllegalTransition:
-        return False
