@@ -15,6 +15,7 @@ Rules kept here, and nowhere else:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -78,15 +79,15 @@ def run(tables: Tables, operations: Sequence[Write], sequence: int, now: int) ->
     moves: list[tuple[Move, Callable[[bool], None]]] = []
     for index, operation in enumerate(operations):
         if isinstance(operation, Apply):
-            flags[index] = []
-            moves += [(move, flags[index].append) for move in operation.moves]
+            flags[index] = applied = [False] * len(operation.moves)
+            moves += [(move, partial(applied.__setitem__, place)) for place, move in enumerate(operation.moves)]
         elif isinstance(operation, Record):
             if operation.characterization is not None:
                 tables.insert_characterization(operation.characterization)
             log.number(operation.event)
     _apply(tables, moves, log, now)
-    for index, applied in flags.items():
-        answers[index] = applied
+    for index, answer in flags.items():
+        answers[index] = answer
     if log.entries:
         tables.append_events([entry.event for entry in log.entries])
     return answers, log.entries
