@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 from typing import Final
 
-#: An attempt that failed in a retryable way is repeated until it has failed this often.
-MAX_FAILED_ATTEMPTS: Final = 3
+#: Doublings after which any cap is long reached; a backend may crash for weeks.
+_MOST_DOUBLINGS: Final = 64
 
 
 def delay_s(failed_attempts: int, rng: random.Random, *, base_s: float, cap_s: float) -> float:
     """Seconds to wait after the failure number `failed_attempts` (from 1)."""
-    return rng.uniform(0.0, min(cap_s, base_s * 2.0 ** (failed_attempts - 1)))
+    return rng.uniform(0.0, min(cap_s, base_s * 2.0 ** min(failed_attempts - 1, _MOST_DOUBLINGS)))
