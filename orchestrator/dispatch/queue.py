@@ -6,14 +6,16 @@ the store in pages. The store's guarded write decides whether a job taken from h
 out of date costs nothing but its refusal.
 
 While the window is *behind* (the store holds jobs it does not), an offer with an id beyond the window's end is
-left to the refill, and one before it is kept: ids are ordered by submission, commits nearly so.
+left to the refill, and one before it is kept: ids are ordered by submission, commits nearly so. A reader of the
+store may see a commit before its notice arrives here, so the same job can come both ways: it is kept once, and
+not at all while it is being worked on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Container
 from typing import Final, NamedTuple
 
@@ -22,7 +24,9 @@ from orchestrator.model import Job
 
 WINDOW_JOBS: Final = 10_000
 WINDOW_BYTES: Final = 32 * 1024 * 1024
+#: Jobs read from the store at once: as many as fit the window by the size of those before, the first time few.
 PAGE: Final = 500
+FIRST_PAGE: Final = 8
 
 
 class Entry(NamedTuple):
@@ -46,19 +50,23 @@ class WaitingQueue:
 
     Args:
         fetch: ``fetch(after_id, limit)`` reads a page of the store, oldest first.
-        held: Ids being worked on now; the refill skips them.
+        held: Ids being worked on now; they are not taken in.
     """
 
     def __init__(self, clock: Clock, fetch: Fetch, held: Container[str]) -> None:
         self._clock = clock
         self._fetch = fetch
         self._held = held
-        self._entries: deque[Entry] = deque()
-        self._delayed: list[tuple[float, str, Entry]] = []
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._delayed: dict[str, Entry] = {}
+        self._due: list[tuple[float, str]] = []
         self._bytes = 0
         self._last_id = ""
         self._behind = True
         self._missed = 0
+        self._rewound = False
+        self._page = FIRST_PAGE
+        self._refilling = False
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
@@ -67,71 +75,93 @@ class WaitingQueue:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What the window shows now, delayed entries left out."""
-        return tuple(self._entries)
-
-    @property
-    def next_due(self) -> float | None:
-        """When the next delayed entry may run (monotonic seconds), or None."""
-        return self._delayed[0][0] if self._delayed else None
+        return tuple(self._entries.values())
 
     def offer(self, entry: Entry) -> None:
         """A job was committed in this queue's status."""
-        if self._behind and entry.job.id > self._last_id:
+        job_id = entry.job.id
+        if self._behind and job_id > self._last_id:
             self._missed += 1
         elif len(self._entries) >= WINDOW_JOBS or self._bytes >= WINDOW_BYTES:
-            self._behind, self._missed = True, self._missed + 1
+            self.overlook(job_id)
         else:
             self._append(entry)
+            self._last_id = max(self._last_id, job_id)
         self._wake()
 
+    def overlook(self, job_id: str) -> None:
+        """A job is in the store that was not taken in: it is left to the refill, which begins before it."""
+        self._rewind(min(self._last_id, job_id[:-1]))
+
     def put_back(self, entry: Entry, delay_s: float) -> None:
-        """A job that has to wait before it runs again."""
-        heapq.heappush(self._delayed, (self._clock.monotonic() + delay_s, entry.job.id, entry))
+        """A job that has to wait before it runs again; it takes the place of an older record of it."""
+        job_id = entry.job.id
+        if (older := self._entries.pop(job_id, None)) is not None:
+            self._bytes -= older.size
+        self._delayed[job_id] = entry
+        heapq.heappush(self._due, (self._clock.monotonic() + delay_s, job_id))
 
     def release_due(self) -> None:
-        """Let delayed entries whose time has come run before the others."""
+        """Let delayed entries whose time has come run before the others; what is still worked on stays delayed."""
         now = self._clock.monotonic()
-        while self._delayed and self._delayed[0][0] <= now:
-            entry = heapq.heappop(self._delayed)[2]
-            self._entries.appendleft(entry)
-            self._bytes += entry.size
-            self._wake()
+        held = []
+        while self._due and self._due[0][0] <= now:
+            job_id = heapq.heappop(self._due)[1]
+            if job_id in self._held:
+                held.append((now, job_id))
+            elif (entry := self._delayed.pop(job_id, None)) is not None:
+                self._append(entry)
+                self._entries.move_to_end(job_id, last=False)
+                self._wake()
+        for due in held:
+            heapq.heappush(self._due, due)
 
     def resync(self) -> None:
         """Read the store again from its beginning when nothing is in view: a lost notice costs time, never a job."""
         if not self._entries:
-            self._behind, self._last_id = True, ""
-            self._wake()
+            self._rewind("")
+
+    def _rewind(self, last_id: str) -> None:
+        self._behind, self._last_id, self._rewound = True, last_id, True
+        self._wake()
 
     async def take(self, limit: int) -> list[Entry]:
         """Up to `limit` entries; waits until there is one."""
         while True:
-            if not self._entries and self._behind:
+            if not self._entries and self._behind and not self._refilling:
                 await self._refill()
             if self._entries:
-                taken = [self._entries.popleft() for _ in range(min(limit, len(self._entries)))]
+                taken = [self._entries.popitem(last=False)[1] for _ in range(min(limit, len(self._entries)))]
                 self._bytes -= sum(entry.size for entry in taken)
                 if self._entries:
                     self._wake()
                 return taken
-            if not self._behind:
+            if self._refilling or not self._behind:
                 await self._wait()
 
     async def _refill(self) -> None:
-        self._missed = 0
-        page = await self._fetch(self._last_id or None, PAGE)
-        delayed = {entry.job.id for _, _, entry in self._delayed}
-        for job, body, compiled in page:
-            if job.id > self._last_id:
-                self._last_id = job.id
-                if job.id not in self._held and job.id not in delayed:
-                    self._append(Entry(job, body, compiled))
-        self._behind = len(page) == PAGE or self._missed > 0
+        """Take in the next page; one at a time, or a page read earlier could pass over jobs of a later one."""
+        self._refilling, self._missed, self._rewound = True, 0, False
+        limit = self._page
+        try:
+            page = [Entry(*row) for row in await self._fetch(self._last_id or None, limit)]
+            if not self._rewound:
+                for entry in page:
+                    self._append(entry)
+                    self._last_id = entry.job.id
+                self._behind = len(page) == limit or self._missed > 0
+                if size := sum(entry.size for entry in page):
+                    self._page = max(1, min(PAGE, WINDOW_BYTES * len(page) // size))
+        finally:
+            self._refilling = False
+            self._wake()
 
     def _append(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        self._bytes += entry.size
-        self._last_id = max(self._last_id, entry.job.id)
+        """Take a job in, unless it is known already."""
+        job_id = entry.job.id
+        if job_id not in self._entries and job_id not in self._delayed and job_id not in self._held:
+            self._entries[job_id] = entry
+            self._bytes += entry.size
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -139,7 +169,9 @@ class WaitingQueue:
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
+            if waiter.cancelled():
+                self._waiters.remove(waiter)
+            else:
                 self._wake()
             raise
 
