@@ -36,6 +36,8 @@ replace = msgspec.structs.replace
 TICK_S: Final = 1.0
 RESYNC_S: Final = 15.0
 PAGE: Final = 1000
+#: Read with their inputs, so not many at once.
+QUEUE_PAGE: Final = 100
 WAITING: Final = frozenset({JobStatus.SUBMITTED, JobStatus.READY})
 
 
@@ -95,7 +97,10 @@ class Dispatcher:
         self._inputs.update((draft.job.id, draft.input) for draft in drafts if draft.input is not None)
 
     def forget(self, drafts: Sequence[Draft]) -> None:
-        """These were not committed after all (or a while ago, under an idempotency key)."""
+        """These were not committed after all (or a while ago, under an idempotency key), or nobody knows.
+
+        If one of them is committed later, its line reads the input back.
+        """
         for draft in drafts:
             self._inputs.pop(draft.job.id, None)
 
@@ -108,13 +113,21 @@ class Dispatcher:
             if line is None:
                 continue
             if event.kind is EventKind.JOB_SUBMITTED:
-                if (body := self._inputs.pop(job.id, None)) is not None and job.status in WAITING:
+                body = self._inputs.pop(job.id, None)
+                if job.status in WAITING:
                     queue = line.ready if job.status is JobStatus.READY else line.submitted
-                    queue.offer(Entry(job, body))
+                    if body is None:
+                        queue.overlook(job.id)
+                    else:
+                        queue.offer(Entry(job, body))
             elif event.kind is EventKind.JOB_CANCELED and (lease := line.leases.of_job(job.id)) is not None:
                 line.leases.end(lease)
-                if self._tasks is not None:
-                    self._tasks.start_soon(line.revoked, lease)
+                self._revoke(line, lease)
+
+    def _revoke(self, line: Line, lease: Lease) -> None:
+        """Tell the adapter, in a task of its own: nobody waits for an adapter's `cancel`."""
+        if self._tasks is not None:
+            self._tasks.start_soon(line.revoked, lease)
 
     # -- life ---------------------------------------------------------------------------
 
@@ -144,9 +157,15 @@ class Dispatcher:
         while page := await self._store.active(line.backend, JobStatus.STARTED, after=after, limit=PAGE):
             after = page[-1][0].id
             attempts = [Attempt(job, job.attempt, body, compiled) for job, body, compiled in page]
-            for attempt in await line.adapter.recover(attempts):
-                until = self._clock.monotonic() + self._settings.lease_s
-                line.leases.add(Lease(attempt, attempt.job, until))
+            try:
+                running = set(await line.adapter.recover(attempts))
+            except Exception:
+                log.exception("adapter raised in recover", backend=line.backend)
+                return
+            until, run_until = self._clock.monotonic() + self._settings.lease_s, line.run_limit()
+            for attempt in attempts:
+                if attempt in running:
+                    line.leases.add(Lease(attempt, attempt.job, until, run_until))
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve all lines, in tasks of that group, until it is canceled."""
@@ -155,6 +174,7 @@ class Dispatcher:
             preparer = Preparer(line, self._settings, self._clock, apply=self._apply, backoff=self._backoff)
             tasks.start_soon(self._supervise, "serve", line, lambda line=line: self._serve(line))
             tasks.start_soon(self._supervise, "prepare", line, preparer.run)
+            tasks.start_soon(self._renew, line)
         tasks.start_soon(self._keep_time)
 
     async def _serve(self, line: Line) -> None:
@@ -203,15 +223,24 @@ class Dispatcher:
         """When the time-keeping loop last turned (monotonic seconds)."""
         return self._turned
 
+    async def _renew(self, line: Line) -> None:
+        """Ask for signs of life, every third of a lease; an adapter that hangs here loses its own leases only."""
+        while True:
+            try:
+                await line.renew()
+            except Exception:
+                log.exception("adapter raised in heartbeat", backend=line.backend)
+            await self._clock.sleep(self._settings.lease_s / 3)
+
     async def _keep_time(self) -> None:
-        renew_at = resync_at = self._clock.monotonic()
+        """Limits and delays of all lines. Waits for the store alone, never for an adapter."""
+        resync_at = self._clock.monotonic()
         while True:
             now = self._turned = self._clock.monotonic()
             for line in self.lines.values():
                 try:
-                    if now >= renew_at:
-                        await line.renew()
-                    await line.enforce_limits()
+                    for lease in await line.enforce_limits():
+                        self._revoke(line, lease)
                     line.ready.release_due()
                     line.submitted.release_due()
                     if now >= resync_at:
@@ -220,22 +249,24 @@ class Dispatcher:
                         await self._enforce_queue_limit(line)
                 except Exception:
                     log.exception("keeping time failed", backend=line.backend)
-            if now >= renew_at:
-                renew_at = now + self._settings.lease_s / 3
             if now >= resync_at:
                 resync_at = now + RESYNC_S
             await self._clock.sleep(min(TICK_S, self._settings.lease_s / 3))
 
     async def _enforce_queue_limit(self, line: Line) -> None:
+        """Fail what has waited too long, oldest first: pages until one has nothing of the kind."""
         if not self._settings.queue_limit_s:
             return
-        now = self._clock.now_ms()
-        page = await self._store.active(line.backend, JobStatus.READY, after=None, limit=PAGE)
         failure = Failure(code="SystemCancel", message="the job waited longer than the queue limit")
-        moves = []
-        for job, _, _ in page:
-            if job.id not in line.leases and now - (job.ready_at or now) > self._settings.queue_limit_s * 1000:
-                after = replace(moved(job, Cause.FAILED, now), outcome=replace(job.outcome, failure=failure))
-                moves.append(Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure)))
-        if moves:
+        after: str | None = None
+        while page := await self._store.active(line.backend, JobStatus.READY, after=after, limit=QUEUE_PAGE):
+            after = page[-1][0].id
+            now = self._clock.now_ms()
+            moves = []
+            for job, _, _ in page:
+                if job.id not in line.leases and now - (job.ready_at or now) > self._settings.queue_limit_s * 1000:
+                    failed = replace(moved(job, Cause.FAILED, now), outcome=replace(job.outcome, failure=failure))
+                    moves.append(Move(job, failed, EventKind.JOB_FAILED, now, data=failure_data(failure)))
+            if not moves:
+                return
             await self._apply(moves)

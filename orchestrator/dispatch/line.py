@@ -19,22 +19,21 @@ from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.leases import Lease, Leases
 from orchestrator.dispatch.queue import Entry, WaitingQueue
-from orchestrator.errors import ExecutionError, StorageFull, WorkerLost
+from orchestrator.errors import ExecutionError, StorageError, WorkerLost
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import Characterization, Failure, Job, Result
+from orchestrator.model import Characterization, Job, Result
 from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move, Record
 from orchestrator.storage.ledger import failure_data, moved
 
 log = structlog.get_logger()
 replace = msgspec.structs.replace
-_encode = msgspec.json.Encoder().encode
 
-#: A result with more outcomes is checked and encoded off the event loop.
+#: A result with more outcomes and shots is checked and encoded off the event loop.
 LARGE_RESULT: Final = 10_000
-#: Pause before writing again to a full disk.
-FULL_PAUSE_S: Final = 1.0
+#: Pause before writing again to a store that could not.
+WRITE_PAUSE_S: Final = 1.0
 
 ApplyMoves = Callable[[Sequence[Move]], Awaitable[list[bool]]]
 RecordEvent = Callable[[Record], Awaitable[None]]
@@ -93,7 +92,7 @@ class Line:
                 for entry in entries:
                     self.ready.put_back(entry, 0.0)
                 continue
-            attempts = [self._lease(entry) for entry in entries]
+            attempts = [self._lease(entry) for entry in entries if entry.job.id not in self.leases]
             if start:
                 attempts = await self.started(attempts)
             if attempts:
@@ -114,22 +113,24 @@ class Line:
         """See `Emit.started`."""
         now = self._clock.now_ms()
         leases = [lease for attempt in attempts if (lease := self.leases.of(attempt)) is not None]
+        waiting = [lease for lease in leases if lease.job.status is JobStatus.READY]
         moves = []
-        for lease in leases:
+        for lease in waiting:
             after = replace(moved(lease.job, Cause.STARTED, now), attempt=lease.attempt.number)
             moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
-        applied = await self._write(moves)
-        run_until = None
-        if limit := self.capabilities.run_limit_s or self._settings.run_limit_s:
-            run_until = self._clock.monotonic() + limit
-        holding = []
-        for lease, move, ok in zip(leases, moves, applied, strict=True):
+        applied = await self._write(moves) if moves else []
+        run_until = self.run_limit()
+        for lease, move, ok in zip(waiting, moves, applied, strict=True):
             if ok and self.leases.of(lease.attempt) is lease:
                 lease.job, lease.run_until = move.after, run_until
-                holding.append(lease.attempt)
             else:
                 self.leases.end(lease)
-        return holding
+        return [lease.attempt for lease in leases if self.leases.of(lease.attempt) is lease]
+
+    def run_limit(self) -> float | None:
+        """When an execution that begins now has to be over (monotonic seconds); None for no limit."""
+        limit = self.capabilities.run_limit_s or self._settings.run_limit_s
+        return self._clock.monotonic() + limit if limit else None
 
     async def progress(self, attempt: Attempt, fraction: float) -> None:
         """See `Emit.progress`."""
@@ -138,7 +139,8 @@ class Line:
             await self._write([Move(lease.job, lease.job, EventKind.JOB_PROGRESS, self._clock.now_ms(), data=data)])
 
     async def finished(self, outcomes: Sequence[tuple[Attempt, Result | ExecutionError]]) -> None:
-        """See `Emit.finished`."""
+        """See `Emit.finished`. An execution whose start was not told is recorded as started first."""
+        await self.started([attempt for attempt, _ in outcomes])
         concluded = []
         for attempt, outcome in outcomes:
             if (lease := self.leases.of(attempt)) is not None and lease.job.status is JobStatus.STARTED:
@@ -168,12 +170,15 @@ class Line:
     async def _conclude(self, lease: Lease, outcome: Result | ExecutionError) -> Move:
         if isinstance(outcome, ExecutionError):
             return self._failed(lease.job, outcome)
-        if isinstance(outcome, Result) and len(outcome.probabilities) > LARGE_RESULT:
-            fault, body = await anyio.to_thread.run_sync(_inspect, lease.job, outcome)
-        else:
-            fault, body = _inspect(lease.job, outcome)
-        if fault is not None:
-            log.error("adapter answered an invalid result", backend=self.backend, job=lease.job.id, fault=fault)
+        try:
+            if isinstance(outcome, Result) and _size(outcome) > LARGE_RESULT:
+                result, body = await anyio.to_thread.run_sync(results.checked, lease.job, outcome)
+            else:
+                result, body = results.checked(lease.job, outcome)
+        except results.InvalidResult as fault:
+            log.error(  # noqa: TRY400 - the backend's fault, our trace says nothing
+                "adapter answered an invalid result", backend=self.backend, job=lease.job.id, fault=str(fault)
+            )
             return self._failed(lease.job, ExecutionError("InternalError", f"invalid result: {fault}"))
         now = self._clock.now_ms()
         known = lease.job.outcome
@@ -181,39 +186,40 @@ class Line:
             moved(lease.job, Cause.COMPLETED, now),
             outcome=replace(
                 known,
-                execution_ms=outcome.execution_ms,
-                characterization_id=outcome.characterization_id,
-                warnings=known.warnings + outcome.warnings,
+                execution_ms=result.execution_ms,
+                characterization_id=result.characterization_id,
+                warnings=known.warnings + result.warnings,
             ),
         )
-        data = {"execution_ms": outcome.execution_ms}
+        data = {"execution_ms": result.execution_ms}
         return Move(lease.job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
 
     def _failed(self, job: Job, error: ExecutionError) -> Move:
         """Another attempt where that may help and the limit is not reached, else the end."""
         now = self._clock.now_ms()
-        counted = job.failed_attempts + error.retryable
+        counted = job.failed_attempts + bool(error.retryable)
+        failure = results.failure(error.failure_code, error.message)
         if error.retryable and counted < self._settings.max_failed_attempts:
             after = replace(moved(job, Cause.REQUEUED, now), failed_attempts=counted)
-            return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": error.message})
-        failure = Failure(code=error.failure_code, message=error.message)
+            return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": failure.message})
         after = replace(
             moved(job, Cause.FAILED, now), failed_attempts=counted, outcome=replace(job.outcome, failure=failure)
         )
         return Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure))
 
     async def _write(self, moves: Sequence[Move]) -> list[bool]:
-        """Apply; on a full disk wait and try again, so that running jobs keep their results.
+        """Apply; where the store cannot write now, wait and try again: running jobs keep their results.
 
-        Shielded: a cancelled write has an unknown outcome, and a lease must not be in doubt.
+        Shielded: a cancelled write has an unknown outcome, and a lease must not be in doubt. What a failed write
+        may have done all the same is safe too: the guards refuse to do it twice.
         """
         while True:
             try:
                 with anyio.CancelScope(shield=True):
                     return await self._apply(moves)
-            except StorageFull:
-                log.warning("the storage is full; waiting", backend=self.backend, moves=len(moves))
-                await self._clock.sleep(FULL_PAUSE_S)
+            except StorageError as error:
+                log.warning("cannot write; waiting", backend=self.backend, moves=len(moves), reason=str(error))
+                await self._clock.sleep(WRITE_PAUSE_S)
 
     def predicted_wait_ms(self, job: Job) -> int | None:
         """Wall milliseconds until a waiting job probably starts: what runs and what is ahead, on all lanes."""
@@ -246,10 +252,11 @@ class Line:
             if (lease := self.leases.of(attempt)) is not None:
                 lease.until = until
 
-    async def enforce_limits(self) -> None:
-        """End attempts past their lease or their run limit."""
+    async def enforce_limits(self) -> list[Lease]:
+        """End attempts past their lease or their run limit; answers those, whose adapter is yet to be told."""
         now = self._clock.monotonic()
         code = "SimulationTimeout" if self.capabilities.kind == "simulator" else "QuantumComputerError"
+        ended = []
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:
                 error = ExecutionError(code, "the run limit was reached")
@@ -257,10 +264,17 @@ class Line:
                 error = WorkerLost("its lease ended")
             else:
                 continue
+            ended.append(lease)
             if lease.job.status is JobStatus.STARTED:
                 await self.finished([(lease.attempt, error)])
-            self.leases.end(lease)
-            await self.revoked(lease)
+            else:
+                self._return(lease)
+        return ended
+
+    def _return(self, lease: Lease) -> None:
+        """Take back what was handed out and never started."""
+        self.leases.end(lease)
+        self.ready.put_back(Entry(lease.job, lease.attempt.input, lease.attempt.compiled), 0.0)
 
     async def interrupt(self, reason: str, *, counts: bool) -> None:
         """Put all attempts back: their executions are gone. `counts`: as failed attempts."""
@@ -268,10 +282,11 @@ class Line:
         now = self._clock.now_ms()
         moves = []
         for lease in leases:
-            self.leases.end(lease)
             if lease.job.status is not JobStatus.STARTED:
-                self.ready.put_back(Entry(lease.job, lease.attempt.input, lease.attempt.compiled), 0.0)
-            elif counts:
+                self._return(lease)
+                continue
+            self.leases.end(lease)
+            if counts:
                 moves.append(self._failed(lease.job, WorkerLost(reason)))
             else:
                 after = moved(lease.job, Cause.REQUEUED, now)
@@ -284,7 +299,7 @@ class Line:
                 self.ready.put_back(Entry(move.after, attempt.input, attempt.compiled), delay)
 
 
-def _inspect(job: Job, result: Result) -> tuple[str | None, bytes]:
-    """What is wrong with a result, if anything, and the result encoded."""
-    fault = results.problem(job, result)
-    return fault, b"" if fault is not None else _encode(result)
+def _size(result: Result) -> int:
+    """How much there is to check; members of the wrong type count nothing and are refused later."""
+    members = (result.probabilities, result.counts, result.shots)
+    return sum(len(member) for member in members if isinstance(member, dict | list))

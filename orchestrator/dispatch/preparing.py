@@ -18,6 +18,7 @@ from orchestrator.backends.check import check
 from orchestrator.clock import Clock
 from orchestrator.dispatch.line import Line
 from orchestrator.dispatch.queue import Entry
+from orchestrator.dispatch.results import InvalidResult, prepared
 from orchestrator.events import KIND_OF
 from orchestrator.lifecycle import Cause
 from orchestrator.model import Failure, Job
@@ -55,11 +56,16 @@ class Preparer:
         line = self._line
         while True:
             entries = await line.submitted.take(BATCH)
-            line.preparing.update(entry.job.id for entry in entries)
+            held = {entry.job.id for entry in entries}
+            line.preparing.update(held)
             try:
                 await self._prepare([Attempt(entry.job, 0, entry.input) for entry in entries])
+            except Exception:
+                for entry in entries:  # what was recorded before is refused when it comes again
+                    line.submitted.put_back(entry, self._backoff(1))
+                raise
             finally:
-                line.preparing.difference_update(entry.job.id for entry in entries)
+                line.preparing.difference_update(held)
 
     async def _prepare(self, attempts: Sequence[Attempt]) -> None:
         answers: dict[str, Prepared | Failure] = {}
@@ -69,24 +75,31 @@ class Preparer:
                 answers[attempt.id] = fault
         fit = [attempt for attempt in attempts if attempt.id not in answers]
         if fit:
-            try:
-                prepared = await self._line.adapter.prepare(fit)
-                answers.update((attempt.id, answer) for attempt, answer in zip(fit, prepared, strict=True))
-            except Exception as error:
-                log.exception("adapter raised in prepare", backend=self._line.backend, jobs=len(fit))
-                self._retry(fit, error, answers)
+            answers |= await self._ask(fit)
         await self._record([(attempt, answers[attempt.id]) for attempt in attempts if attempt.id in answers])
 
-    def _retry(self, attempts: Sequence[Attempt], error: Exception, answers: dict[str, Prepared | Failure]) -> None:
-        """Put the jobs back, or fail those that have been tried often enough."""
-        for attempt in attempts:
-            tries = self._tries.pop(attempt.id, 0) + 1
-            if tries >= self._settings.max_failed_attempts:
-                message = f"the backend raised {type(error).__name__} while preparing"
-                answers[attempt.id] = Failure(code="CompilationError", message=message)
-            else:
-                self._tries[attempt.id] = tries
-                self._line.submitted.put_back(Entry(attempt.job, attempt.input), self._backoff(tries))
+    async def _ask(self, attempts: Sequence[Attempt]) -> dict[str, Prepared | Failure]:
+        """The adapter's answers. A batch that fails as a whole is asked one by one: a bad job fails alone."""
+        try:
+            answers = [prepared(answer) for answer in await self._line.adapter.prepare(attempts)]
+            if len(answers) != len(attempts):
+                raise InvalidResult(f"{len(answers)} answers for {len(attempts)} attempts")  # noqa: TRY301
+        except Exception as error:
+            log.exception("adapter raised in prepare", backend=self._line.backend, jobs=len(attempts))
+            if len(attempts) == 1:
+                return self._retry(attempts[0], error)
+            return {job: answer for attempt in attempts for job, answer in (await self._ask([attempt])).items()}
+        return {attempt.id: answer for attempt, answer in zip(attempts, answers, strict=True)}
+
+    def _retry(self, attempt: Attempt, error: Exception) -> dict[str, Prepared | Failure]:
+        """Put the job back, or fail it if it has been tried often enough."""
+        tries = self._tries.pop(attempt.id, 0) + 1
+        if tries >= self._settings.max_failed_attempts:
+            message = f"the backend raised {type(error).__name__} while preparing"
+            return {attempt.id: Failure(code="CompilationError", message=message)}
+        self._tries[attempt.id] = tries
+        self._line.submitted.put_back(Entry(attempt.job, attempt.input), self._backoff(tries))
+        return {}
 
     async def _record(self, answers: Sequence[tuple[Attempt, Prepared | Failure]]) -> None:
         moves: list[Move] = []

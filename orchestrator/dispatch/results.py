@@ -1,25 +1,95 @@
-"""Adapters are trusted code, never trusted data: a result is checked like any other input."""
+"""Adapters are trusted code, never trusted data: what they answer is checked like any other input.
+
+Structs do not check their members when they are made, so each answer is brought through its own type once more.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from orchestrator.model import Job, Result
+import msgspec
+
+from orchestrator.backends.abc import Prepared
+from orchestrator.errors import OrchestratorError
+from orchestrator.model import Failure, Job, Result
 
 #: Probabilities are rounded at 12 decimals each, so their sum may be off by half a unit for each outcome.
 _TOLERANCE: Final = 1e-6
+#: More does not fit one row of the store's table with room to spare.
+_MOST_BYTES: Final = 256 * 1024 * 1024
+#: Widest register; a circuit has at most that many wires.
+_MOST_QUBITS: Final = 1024
+
+#: Characters of a failure's code and message.
+_LONGEST_CODE: Final = 100
+_LONGEST_MESSAGE: Final = 2_000
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Result).decode
 
 
-def problem(job: Job, result: Result) -> str | None:
-    """What is wrong with a result of that job, in plain words; None when nothing is."""
-    if not isinstance(result, Result):
-        return f"the backend answered a {type(result).__name__}, not a Result"
-    limit = 1 << max(result.qubits, 0)
+class InvalidResult(OrchestratorError):
+    """An adapter answered what cannot be the answer for that job; says why in plain words."""
+
+    code = "invalid_result"
+
+
+def failure(code: object, message: object) -> Failure:
+    """A failure in an adapter's words, cut to what can be stored and shown."""
+    return Failure(code=_text(code, _LONGEST_CODE), message=_text(message, _LONGEST_MESSAGE))
+
+
+def _text(value: object, longest: int) -> str:
+    return str(value)[:longest].encode("utf-8", "replace").decode().replace("\0", " ")
+
+
+def prepared(answer: object) -> Prepared | Failure:
+    """What `prepare` answered for one job.
+
+    Raises:
+        InvalidResult: It is neither, or a member is of the wrong type.
+    """
+    if isinstance(answer, Failure):
+        return failure(answer.code, answer.message)
+    if not isinstance(answer, Prepared):
+        raise InvalidResult(f"the backend answered a {type(answer).__name__}, not a Prepared")
+    try:
+        checked = msgspec.convert(msgspec.structs.asdict(answer), Prepared)
+        _encode((checked.warnings, (checked.compiled or b"").decode()))  # stored as text
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise InvalidResult(str(error)) from error
+    return checked
+
+
+def checked(job: Job, answer: object) -> tuple[Result, bytes]:
+    """The result as it will be read back, and its encoding.
+
+    Raises:
+        InvalidResult: It is of the wrong type, too large, or does not belong to the job.
+    """
+    if not isinstance(answer, Result):
+        raise InvalidResult(f"the backend answered a {type(answer).__name__}, not a Result")
+    try:
+        body = _encode(answer)
+        result = _decode(body)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidResult(str(error)) from error
+    if len(body) > _MOST_BYTES:
+        raise InvalidResult(f"it takes {len(body)} bytes, more than {_MOST_BYTES}")
+    if (fault := _fault(job, result)) is not None:
+        raise InvalidResult(fault)
+    return result, body
+
+
+def _fault(job: Job, result: Result) -> str | None:
+    if not 0 <= result.qubits <= _MOST_QUBITS:
+        return f"a register of {result.qubits} qubits"
+    limit = 1 << result.qubits
     total = 0.0
     for outcome, probability in result.probabilities.items():
         if not 0 <= outcome < limit:
             return f"outcome {outcome} does not fit {result.qubits} qubits"
-        if not 0.0 <= probability <= 1.0 + _TOLERANCE:  # NaN fails this too
+        if not 0.0 <= probability <= 1.0 + _TOLERANCE:
             return f"probability {probability} of outcome {outcome} is not between 0 and 1"
         total += probability
     if abs(total - 1.0) > _TOLERANCE + len(result.probabilities) * 1e-12:
@@ -31,8 +101,11 @@ def problem(job: Job, result: Result) -> str | None:
             return f"a counted outcome does not fit {result.qubits} qubits"
         if (counted := sum(result.counts.values())) != job.spec.shots:
             return f"counts sum to {counted}, not to the {job.spec.shots} shots asked for"
-    if result.shots is not None and len(result.shots) != job.spec.shots:
-        return f"{len(result.shots)} shots are listed, not the {job.spec.shots} asked for"
+    if result.shots is not None:
+        if len(result.shots) != job.spec.shots:
+            return f"{len(result.shots)} shots are listed, not the {job.spec.shots} asked for"
+        if not (min(result.shots) >= 0 and max(result.shots) < limit):
+            return f"the outcome of a shot does not fit {result.qubits} qubits"
     if result.execution_ms < 0:
         return "the execution time is negative"
     return None
