@@ -14,7 +14,7 @@ Register the class under the entry-point group ``orchestrator.backends``.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -178,13 +178,37 @@ async def guarded(run: Awaitable[Result]) -> Result | ExecutionError:
         return ExecutionError("InternalError", f"the backend raised {type(error).__name__}")
 
 
+async def guarded_batch(
+    run_batch: Callable[[Sequence[Attempt]], Awaitable[Sequence[Result | ExecutionError]]], attempts: Sequence[Attempt]
+) -> list[Result | ExecutionError]:
+    """One answer per attempt, whatever the author's code does.
+
+    A batch that raises, or answers too few or too many, is run again one by one: a bad job fails alone.
+    """
+    try:
+        outcomes = list(await run_batch(attempts))
+        error = ExecutionError("InternalError", f"the backend gave {len(outcomes)} answers for {len(attempts)} jobs")
+    except ExecutionError as raised:
+        outcomes, error = [], raised
+    except Exception as raised:
+        log.exception("adapter raised", jobs=len(attempts))
+        outcomes, error = [], ExecutionError("InternalError", f"the backend raised {type(raised).__name__}")
+    if len(outcomes) == len(attempts):
+        return outcomes
+    if len(attempts) == 1:
+        return [error]
+    return [(await guarded_batch(run_batch, [attempt]))[0] for attempt in attempts]
+
+
 class Adapter(ABC):
     """Base class of adapters. Opened once, closed once; everything in between may run concurrently."""
 
     name: ClassVar[str]
 
-    def __init__(self) -> None:
-        self._scopes: dict[Attempt, anyio.CancelScope] = {}
+    @cached_property
+    def _scopes(self) -> dict[Attempt, anyio.CancelScope]:
+        """What `cancel` may cancel; no work for an author's ``__init__``."""
+        return {}
 
     async def open(self, context: AdapterContext) -> None:  # noqa: B027 - may be left out
         """Acquire what is needed. Raises to report the adapter as unavailable."""
@@ -228,7 +252,7 @@ class Adapter(ABC):
         raise NotImplementedError
 
     async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
-        """Execute a batch; one answer per attempt, in order."""
+        """Execute a batch; one answer per attempt, in order. If it raises, each is run again alone."""
         return [await guarded(self.run(attempt)) for attempt in attempts]
 
     async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
@@ -241,7 +265,7 @@ class Adapter(ABC):
                     if len(attempts) == 1:
                         self._scopes[attempts[0]] = scope
                     try:
-                        outcomes = await self.run_batch(attempts)
+                        outcomes = await guarded_batch(self.run_batch, attempts)
                     finally:
                         self._scopes.pop(attempts[0], None)
                 if not scope.cancelled_caught:
