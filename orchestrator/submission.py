@@ -10,6 +10,7 @@ from typing import Final
 
 import anyio.to_thread
 import msgspec
+import structlog
 
 from orchestrator.backends.abc import Capabilities
 from orchestrator.backends.check import check
@@ -32,7 +33,10 @@ from orchestrator.model import (
 )
 from orchestrator.storage.abc import Draft
 
+log = structlog.get_logger()
 replace = msgspec.structs.replace
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(JobSpec).decode
 
 #: Requests with more gates are measured and encoded off the event loop.
 INLINE_GATES: Final = 2_000
@@ -86,8 +90,9 @@ class Drafter:
         return self._family(request, project_id, measured, capabilities)
 
     def _spec(self, request: JobRequest, capabilities: Capabilities, measured: Measured) -> JobSpec:
+        """The spec as it will be read back; structs do not check their members when they are made."""
         noise = request.noise if capabilities.noise_models else None
-        return JobSpec(
+        spec = JobSpec(
             backend=capabilities.backend,
             type=CIRCUIT,
             name=request.name,
@@ -103,6 +108,10 @@ class Drafter:
             gateset=measured.gateset,
             registers=measured.registers,
         )
+        try:
+            return _decode(_encode(spec))
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequest(f"a member of the request is of the wrong type: {error}", code="wrong_type") from error
 
     def _family(
         self, request: JobRequest, project_id: str, measured: Sequence[Measured], capabilities: Capabilities
@@ -113,6 +122,8 @@ class Drafter:
         children = []
         for index, one in enumerate(measured):
             spec = replace(child, name=one.name, stats=one.stats, gateset=one.gateset, registers=one.registers)
+            if base.noise is None or base.noise.seed is None:
+                spec = replace(spec, seed=self.rng.randint(1, MAX_SEED))  # equal circuits, independent samples
             children.append(self._leaf(spec, project_id, one, capabilities, parent_id=parent_id, child_index=index))
         children = _settled(children)
         statuses = Counter(draft.job.status for draft in children)
@@ -157,10 +168,19 @@ class Drafter:
         fault = check(spec, capabilities)
         if fault is not None:
             return Draft(_placed(job, JobStatus.FAILED, Outcome(failure=fault)), measured.body)
-        predicted = self.backends.adapter(capabilities.backend).predict_ms(spec)
+        predicted = self._predicted(spec)
         outcome = job.outcome if predicted is None else Outcome(predicted_execution_ms=predicted)
         status = JobStatus.COMPLETED if spec.dry_run else JobStatus.READY
         return Draft(_placed(job, status, outcome), measured.body)
+
+    def _predicted(self, spec: JobSpec) -> int | None:
+        """The adapter's prediction; one that fails is none."""
+        try:
+            predicted = self.backends.adapter(spec.backend).predict_ms(spec)
+        except Exception:
+            log.exception("adapter raised in predict_ms", backend=spec.backend)
+            return None
+        return predicted if isinstance(predicted, int) else None
 
 
 def _placed(job: Job, status: JobStatus, outcome: Outcome) -> Job:
@@ -188,7 +208,7 @@ def _settled(children: list[Draft]) -> list[Draft]:
 
 
 def _check_request(request: JobRequest, capabilities: Capabilities) -> None:
-    if not 1 <= request.shots <= MAX_SHOTS:
+    if type(request.shots) is not int or not 1 <= request.shots <= MAX_SHOTS:
         raise InvalidRequest(f"shots must be from 1 to {MAX_SHOTS}", fields=("shots",))
     if not request.circuits:
         raise InvalidRequest("there must be at least one circuit", fields=("input.circuits",))
@@ -202,5 +222,5 @@ def _check_request(request: JobRequest, capabilities: Capabilities) -> None:
     if noise.model not in capabilities.noise_models:
         known = ", ".join(capabilities.noise_models)
         raise InvalidRequest(f"unknown noise model; available: {known}", fields=("noise.model",))
-    if noise.seed is not None and not 1 <= noise.seed <= MAX_SEED:
+    if noise.seed is not None and (type(noise.seed) is not int or not 1 <= noise.seed <= MAX_SEED):
         raise InvalidRequest(f"noise.seed must be from 1 to {MAX_SEED}", fields=("noise.seed",))
