@@ -116,9 +116,11 @@ class Writer:
                 for entry in batch:
                     await self._commit([entry])
                 return
-            log.exception("write failed", operations=len(batch))
+            answer = _storage_error(error) if isinstance(error, sqlite3.Error) else error
+            # Without the traceback: its frames hold the bodies of the batch, and the caller gets the error itself.
+            log.warning("write failed", operations=len(batch), error=repr(answer))
             for _, future in batch:
-                _settle(future, _storage_error(error) if isinstance(error, sqlite3.Error) else error)
+                _settle(future, answer)
             return
         if entries:
             self.sequence = entries[-1].event.sequence
