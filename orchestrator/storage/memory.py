@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -128,18 +128,8 @@ class MemoryStore(Store):
 
     async def jobs(self, project_id: str, where: JobFilter, *, limit: int, before: str | None = None) -> list[Job]:
         await self._turn()
-        found = (self._visible(project_id, job_id) for job_id in self._newest_first(project_id, where, before))
+        found = (self._visible(project_id, job_id) for job_id in self._tables.newest_first(project_id, where, before))
         return list(islice((job for job in found if job is not None and _matches(job, where)), limit))
-
-    def _newest_first(self, project_id: str, where: JobFilter, before: str | None) -> Iterable[str]:
-        if where.ids is not None:
-            chosen = sorted(set(where.ids))
-        elif where.parent_id is not None:
-            chosen = sorted(self._tables.families.get(where.parent_id, ()))
-        else:
-            chosen = self._tables.roots.get(project_id, [])
-        end = len(chosen) if before is None else bisect_left(chosen, before)
-        return map(chosen.__getitem__, range(end - 1, -1, -1))
 
     async def children(self, project_id: str, parent_id: str) -> list[Job]:
         await self._turn()
@@ -192,20 +182,12 @@ class MemoryStore(Store):
         kinds: Collection[str] = (),
     ) -> list[Event]:
         await self._turn()
-        found = (event for event in self._log(after, jobs) if not kinds or event.kind in kinds)
+        found = (event for event in self._tables.log(after, self._sequence, jobs) if not kinds or event.kind in kinds)
         if project_id is not None:
             # Events of backends belong to no project and are for everyone, but not among the events of chosen jobs.
             seen = {project_id} if jobs else {project_id, None}
             found = (event for event in found if event.project_id in seen)
         return list(islice(found, limit))
-
-    def _log(self, after: int, jobs: Collection[str]) -> Iterator[Event]:
-        tables = self._tables
-        sequences: Iterable[int] = range(after + 1, self._sequence + 1)
-        if jobs:
-            histories = (tables.history.get(job_id, []) for job_id in set(jobs))
-            sequences = sorted(seq for history in histories for seq in history[bisect_right(history, after) :])
-        return (tables.events[sequence] for sequence in sequences if sequence in tables.events)
 
     def last_sequence(self) -> int:
         return self._sequence

@@ -7,15 +7,15 @@ Every index is kept by one pair of functions, `_file` and `_unfile`.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterable, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 from orchestrator.errors import StorageError
 from orchestrator.events import Event
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Characterization, Job
-from orchestrator.storage.abc import Draft, Move
+from orchestrator.storage.abc import Draft, JobFilter, Move
 
 
 class MemoryTables:
@@ -125,6 +125,27 @@ class MemoryTables:
         self._undo.append(partial(self._forget, job_id))
         self._idempotency[project_id, key] = digest, job_id
         self._remembered[job_id] = project_id, key
+
+    # -- reading ------------------------------------------------------------------------
+
+    def newest_first(self, project_id: str, where: JobFilter, before: str | None) -> Iterable[str]:
+        """Ids among which the jobs to list are, newest first."""
+        if where.ids is not None:
+            chosen = sorted(set(where.ids))
+        elif where.parent_id is not None:
+            chosen = sorted(self.families.get(where.parent_id, ()))
+        else:
+            chosen = self.roots.get(project_id, [])
+        end = len(chosen) if before is None else bisect_left(chosen, before)
+        return map(chosen.__getitem__, range(end - 1, -1, -1))
+
+    def log(self, after: int, last: int, jobs: Collection[str]) -> Iterator[Event]:
+        """Events beyond `after` up to `last`, of the jobs or of all."""
+        sequences: Iterable[int] = range(after + 1, last + 1)
+        if jobs:
+            histories = (self.history.get(job_id, []) for job_id in set(jobs))
+            sequences = sorted(seq for history in histories for seq in history[bisect_right(history, after) :])
+        return (self.events[sequence] for sequence in sequences if sequence in self.events)
 
     # -- removal ------------------------------------------------------------------------
 
