@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
 
 import msgspec
 
@@ -91,27 +91,24 @@ def ours(case: Case) -> Callable[[], object]:
 
 def aer(case: Case) -> Callable[[], object]:
     """The case in qiskit-aer, automatic method."""
-    from qiskit import QuantumCircuit  # noqa: PLC0415  (optional)
-    from qiskit_aer import AerSimulator  # noqa: PLC0415
-    from qiskit_aer.noise import NoiseModel, depolarizing_error  # noqa: PLC0415
-
+    qiskit, qiskit_aer, noise = (import_module(name) for name in ("qiskit", "qiskit_aer", "qiskit_aer.noise"))
     touched = case.circuit.active
-    translated: Any = QuantumCircuit(len(touched))
+    translated = qiskit.QuantumCircuit(len(touched))
     for gate in ir.compact(case.circuit)[0].gates:
         if gate.controls:
             translated.cx(gate.controls[0], gate.targets[0])
         else:
             getattr(translated, gate.name)(*gate.params, gate.targets[0])
-    model = NoiseModel()
+    model = noise.NoiseModel()
     if case.noise is not None:
         rates = MODELS[case.noise]
-        model.add_all_qubit_quantum_error(depolarizing_error(rates.one_qubit, 1), ["h", "rx", "ry", "rz"])
-        model.add_all_qubit_quantum_error(depolarizing_error(rates.two_qubit, 2), ["cx"])
+        model.add_all_qubit_quantum_error(noise.depolarizing_error(rates.one_qubit, 1), ["h", "rx", "ry", "rz"])
+        model.add_all_qubit_quantum_error(noise.depolarizing_error(rates.two_qubit, 2), ["cx"])
     if case.noise is None:
         translated.save_statevector()
     else:
         translated.measure_all()
-    simulator = AerSimulator(noise_model=model)
+    simulator = qiskit_aer.AerSimulator(noise_model=model)
     return lambda: simulator.run(translated, shots=SHOTS, seed_simulator=1).result()
 
 

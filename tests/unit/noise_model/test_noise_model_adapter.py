@@ -201,3 +201,22 @@ async def test_cancel_stops_a_wide_job() -> None:
         await until(lambda: bool(line.outcomes))
         assert line.outcomes.keys() == {"second"}
         tasks.cancel_scope.cancel()
+
+
+async def test_real_workers_keep_within_the_estimated_memory() -> None:
+    """Estimates leave room for threads and buffers: wide, dense and noisy jobs run under the kernel's limit."""
+    ghz = (Gate("h", (0,)), *(Gate("x", (wire + 1,), (wire,)) for wire in range(21)))
+    spread = tuple(Gate("h", (wire,)) for wire in range(17))
+    dense = tuple(Gate("rx", (wire,), params=(0.3,)) for wire in range(10)) + ghz[:10]
+    async with WorkerPool(1, SystemClock()) as pool:
+        adapter = NoiseModelAdapter()
+        await adapter.open(AdapterContext(clock=SystemClock(), new_id=lambda: "id", workers=pool))
+        for circuit, noise in (
+            (Circuit(qubits=22, gates=ghz), None),
+            (Circuit(qubits=17, gates=spread), None),
+            (Circuit(qubits=11, gates=dense), Noise(model="aria-1")),
+            (Circuit(qubits=18, gates=ghz[:18]), Noise(model="forte-1")),
+        ):
+            (outcome,) = await adapter.run_batch([attempt("a", circuit, noise)])
+            assert isinstance(outcome, Result)
+            assert sum(outcome.probabilities.values()) == pytest.approx(1.0)
