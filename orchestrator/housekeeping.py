@@ -8,7 +8,6 @@ from typing import Final
 import structlog
 
 from orchestrator.clock import Clock
-from orchestrator.errors import StorageError
 from orchestrator.storage.abc import Store
 
 log = structlog.get_logger()
@@ -30,6 +29,6 @@ async def keep_house(store: Store, clock: Clock, keep_days: float, *, on_trimmed
                 await clock.sleep(0.05)
             if removed:
                 log.info("removed ended jobs", jobs=removed)
-        except StorageError:
+        except Exception:
             log.exception("retention failed")
         await clock.sleep(EVERY_S)

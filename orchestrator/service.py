@@ -34,14 +34,20 @@ from orchestrator.clock import Clock, SystemClock, uuid7_factory
 from orchestrator.datafolder import DATABASE, owned
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.stats import QueueStats
-from orchestrator.errors import JobCanceled, JobFailed, JobNotFound, ResultNotReady, UnsupportedEventLoop
-from orchestrator.events import Event, EventKind
+from orchestrator.errors import (
+    InvalidRequest,
+    JobCanceled,
+    JobFailed,
+    JobNotFound,
+    ResultNotReady,
+    UnsupportedEventLoop,
+)
 from orchestrator.housekeeping import keep_house
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, Page, Project, Result
 from orchestrator.settings import Settings
-from orchestrator.storage.abc import Committed, Idempotency, JobFilter, Record, Report, Store, Submit
-from orchestrator.storage.ledger import cancellation, deletion
+from orchestrator.storage.abc import Committed, Idempotency, JobFilter, Report, Store, Submit
+from orchestrator.storage.ledger import calibration, cancellation, deletion
 from orchestrator.submission import Drafter
 from orchestrator.subscription import LATEST, EventLog, FeedItem
 from orchestrator.waiting import RecentJobs
@@ -157,11 +163,13 @@ class Orchestrator(AsyncContextManagerMixin):
         self.workers = await stack.enter_async_context(WorkerPool(workers, self.clock))
         self.stats = QueueStats(await self.store.waiting())
         self.bus.subscribe(self.stats.notice)
-        self.backends = Backends(self.store, queued=self.stats.of)
+        self.backends = Backends(self.store, self.clock, queued=self.stats.of)
         stack.push_async_callback(self.backends.aclose)
         await self._open_backends(new_id)
         self._drafter = Drafter(self.backends, self.clock, new_id, self._rng)
         self._log = EventLog(self.store, self.bus)
+        stack.callback(self._log.close)
+        stack.callback(self._recent.close)
         served = self.backends.served()
         self._dispatcher = Dispatcher(
             served, self.store, self.settings.dispatch, self.clock, self._rng, apply=self.store.apply
@@ -193,13 +201,9 @@ class Orchestrator(AsyncContextManagerMixin):
             )
 
         await self.backends.open(adapters, context)
-        for adapter, capabilities in self.backends.served():
-            for item in adapter.initial_characterizations():
-                if item.backend == capabilities.backend and item.backend not in newest:
-                    event = Event(
-                        sequence=0, kind=EventKind.BACKEND_CALIBRATED, at=item.recorded_at, backend=item.backend
-                    )
-                    await self.store.record(Record(event, item))
+        for item in self.backends.initial_characterizations():
+            if item.backend not in newest:
+                await self.store.record(calibration(item, item.recorded_at))
 
     # -- submitting ---------------------------------------------------------------------
 
@@ -237,7 +241,7 @@ class Orchestrator(AsyncContextManagerMixin):
         self._dispatcher.expect(drafts)
         try:
             job = await self.store.submit(Submit(drafts, idempotency))
-        except Exception:
+        except BaseException:  # also canceled, where nobody knows
             self._dispatcher.forget(drafts)
             raise
         if job is not drafts[0].job:
@@ -249,10 +253,12 @@ class Orchestrator(AsyncContextManagerMixin):
         owner = project or self.project.id
         families = [await self._drafter.draft(request, owner) for request in requests]
         drafts = [draft for family in families for draft in family]
+        if not drafts:
+            return []
         self._dispatcher.expect(drafts)
         try:
             await self.store.submit(Submit(drafts))
-        except Exception:
+        except BaseException:  # also canceled, where nobody knows
             self._dispatcher.forget(drafts)
             raise
         return [family[0].job for family in families]
@@ -290,7 +296,13 @@ class Orchestrator(AsyncContextManagerMixin):
         limit: int = 25,
         before: str | None = None,
     ) -> Page:
-        """A page of jobs, newest first; children only when asked for by `ids` or `parent_id`."""
+        """A page of jobs, newest first; children only when asked for by `ids` or `parent_id`.
+
+        Raises:
+            InvalidRequest: `limit` is not positive.
+        """
+        if limit < 1:
+            raise InvalidRequest("limit must be at least 1", fields=("limit",), source="query")
         where = JobFilter(ids, parent_id, statuses, backends, session_id)
         jobs = await self.store.jobs(project or self.project.id, where, limit=limit + 1, before=before)
         more = len(jobs) > limit
@@ -315,12 +327,19 @@ class Orchestrator(AsyncContextManagerMixin):
         active = {job.id: job for job in jobs if job.status in ACTIVE}
         while active:
             await self._cancel_once(list(active.values()))
-            seen = [await self.get(job_id, project=project) for job_id in active]
+            seen = [await self._seen(job) for job in active.values()]
             for job in seen:
                 if job.status is JobStatus.CANCELED:
                     answers[job.id] = CancelAnswer.MOVED
             active = {job.id: job for job in seen if job.status in ACTIVE}
         return [answers[job_id] for job_id in job_ids]
+
+    async def _seen(self, job: Job) -> Job:
+        """The job as it stands; one deleted meanwhile has ended, as a canceled job for all that is known."""
+        try:
+            return await self.get(job.id, project=job.project_id)
+        except JobNotFound:
+            return msgspec.structs.replace(job, status=JobStatus.CANCELED)
 
     async def _cancel_once(self, jobs: Sequence[Job]) -> None:
         """One guarded try; a job that moved meanwhile is left for the next."""
@@ -349,6 +368,7 @@ class Orchestrator(AsyncContextManagerMixin):
         Raises:
             JobNotFound: As `get`.
             TimeoutError: It has not ended in time.
+            Unavailable: The orchestrator was closed.
         """
         waiter = self._recent.wait(job_id)
         try:
@@ -392,7 +412,7 @@ class Orchestrator(AsyncContextManagerMixin):
         return await _decoded(found[job.id])
 
     async def child_results(self, job_id: str, *, project: str | None = None) -> list[tuple[Job, Result]]:
-        """The children of a completed parent with their results, in circuit order.
+        """The children of a completed parent with their results, in circuit order; deleted children are left out.
 
         Raises:
             ResultNotReady: The parent has not completed, or was a dry run.
@@ -402,7 +422,7 @@ class Orchestrator(AsyncContextManagerMixin):
             raise ResultNotReady(job_id)
         children = await self.children(job_id, project=project)
         found = await self.store.results(parent.project_id, [child.id for child in children])
-        return [(child, await _decoded(found[child.id])) for child in children]
+        return [(child, await _decoded(found[child.id])) for child in children if child.id in found]
 
     async def circuit(self, job_id: str, *, project: str | None = None) -> ir.Circuit:
         """A single-circuit job's circuit as submitted.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from orchestrator.bus import Bus
-from orchestrator.errors import CursorExpired, InvalidCursor
+from orchestrator.errors import CursorExpired, InvalidCursor, Unavailable
 from orchestrator.events import Cursor, Event
 from orchestrator.storage.abc import Store
 
@@ -53,11 +53,14 @@ class EventLog:
     def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
         self._waiters: set[asyncio.Future[None]] = set()
+        self._closed = False
         self._unsubscribe = bus.subscribe(lambda _: self._wake())
 
     def close(self) -> None:
-        """Wake all readers no more."""
+        """Nothing is committed any more: readers are told `Unavailable`."""
+        self._closed = True
         self._unsubscribe()
+        self._wake()
 
     def last_cursor(self) -> str:
         """The cursor of the newest committed event."""
@@ -79,7 +82,7 @@ class EventLog:
         if parsed.epoch != self._store.epoch or parsed.sequence > self._store.last_sequence():
             raise InvalidCursor
         if parsed.sequence < horizon:
-            raise CursorExpired(str(Cursor(self._store.epoch, self._store.last_sequence())))
+            raise CursorExpired(self.last_cursor())
         return parsed.sequence
 
     async def read(
@@ -88,7 +91,8 @@ class EventLog:
         """Events after the cursor (also `EARLIEST`, `LATEST`), then live ones, until closed.
 
         Raises:
-            InvalidCursor, CursorExpired: See `position`.
+            InvalidCursor, CursorExpired: See `position`; also when retention overtakes a reader that is slow.
+            Unavailable: The orchestrator was closed.
         """
         sequence = await self.position(cursor)
         announced = False
@@ -97,6 +101,8 @@ class EventLog:
             page: list[Event] = []
             if newest > sequence:
                 page = await self._store.events(sequence, limit=PAGE, project_id=project_id, jobs=jobs, kinds=kinds)
+                if await self._store.horizon() > sequence:  # asked after the read: the page may have a hole
+                    raise CursorExpired(self.last_cursor())
             for event in page:
                 sequence = event.sequence
                 yield Delivered(event, self._cursor(sequence))
@@ -108,6 +114,8 @@ class EventLog:
                 yield Live(self._cursor(sequence))
             if self._store.last_sequence() <= sequence:
                 await self._wait(sequence)
+            if self._closed:
+                raise Unavailable("the orchestrator was closed")
 
     def _cursor(self, sequence: int) -> str:
         return str(Cursor(self._store.epoch, sequence))
@@ -116,7 +124,7 @@ class EventLog:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
-            if self._store.last_sequence() <= sequence:
+            if self._store.last_sequence() <= sequence and not self._closed:
                 await waiter
         finally:
             self._waiters.discard(waiter)

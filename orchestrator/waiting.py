@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
+from orchestrator.errors import Unavailable
 from orchestrator.lifecycle import TERMINAL
 from orchestrator.model import Job
 from orchestrator.storage.abc import Committed
@@ -26,6 +27,7 @@ class RecentJobs:
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._waiters: dict[str, list[asyncio.Future[Job]]] = {}
+        self._closed = False
 
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
@@ -52,8 +54,21 @@ class RecentJobs:
         """After rows were removed behind the log's back (retention)."""
         self._jobs.clear()
 
+    def close(self) -> None:
+        """Nothing ends any more: whoever waits, or comes to wait, is told `Unavailable`."""
+        self._closed = True
+        for waiter in [waiter for waiting in self._waiters.values() for waiter in waiting]:
+            if not waiter.done():
+                waiter.set_exception(_closed())
+
     def wait(self, job_id: str) -> asyncio.Future[Job]:
-        """Answered with the job when it ends; cancel it to stop waiting."""
+        """Answered with the job when it ends; cancel it to stop waiting.
+
+        Raises:
+            Unavailable: Nothing ends any more.
+        """
+        if self._closed:
+            raise _closed()
         waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(job_id, []).append(waiter)
         waiter.add_done_callback(lambda _: self._discard(job_id, waiter))
@@ -64,3 +79,7 @@ class RecentJobs:
             waiting.remove(waiter)
             if not waiting:
                 del self._waiters[job_id]
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the orchestrator was closed")

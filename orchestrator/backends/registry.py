@@ -6,15 +6,16 @@ broken is reported by name and reason and takes nothing else down.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final
 
+import anyio
 import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Capabilities
+from orchestrator.clock import Clock
 from orchestrator.errors import AdapterUnavailable, BackendNotFound
 from orchestrator.model import BackendState, Characterization
 from orchestrator.storage.abc import Store
@@ -22,6 +23,7 @@ from orchestrator.storage.abc import Store
 log = structlog.get_logger()
 
 GROUP: Final = "orchestrator.backends"
+CLOSE_LIMIT_S: Final = 5.0
 
 
 def discover(names: Sequence[str] = ()) -> tuple[list[Adapter], list[AdapterUnavailable]]:
@@ -57,12 +59,14 @@ class Backends:
         problems: Adapters that are configured but unavailable, and why.
     """
 
-    def __init__(self, store: Store, *, queued: Callable[[str], tuple[int, int]]) -> None:
+    def __init__(self, store: Store, clock: Clock, *, queued: Callable[[str], tuple[int, int]]) -> None:
         self.problems: list[AdapterUnavailable] = []
         self._store = store
+        self._clock = clock
         self._queued = queued
         self._opened: list[Adapter] = []
         self._by_name: dict[str, tuple[Adapter, Capabilities]] = {}
+        self._initial: list[Characterization] = []
 
     async def open(self, adapters: Sequence[Adapter], context: Callable[[Adapter], AdapterContext]) -> None:
         """Open adapters; one that raises is reported, not fatal."""
@@ -71,6 +75,7 @@ class Backends:
             try:
                 await adapter.open(context(adapter))
                 served = list(adapter.capabilities())
+                initial = list(adapter.initial_characterizations())
             except Exception as error:
                 log.exception("adapter failed to open", adapter=adapter.name)
                 self.problems.append(AdapterUnavailable(adapter.name, f"{type(error).__name__}: {error}"))
@@ -81,15 +86,21 @@ class Backends:
                     self.problems.append(AdapterUnavailable(adapter.name, reason))
                 else:
                     self._by_name[capabilities.backend] = (adapter, capabilities)
+                    self._initial += [item for item in initial if item.backend == capabilities.backend]
 
     async def aclose(self) -> None:
-        """Close all adapters, the last opened first."""
+        """Close all adapters, the last opened first; shielded, with a time limit each."""
         while self._opened:
             adapter = self._opened.pop()
             try:
-                await adapter.aclose()
+                with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                    await adapter.aclose()
             except Exception:
                 log.exception("adapter failed to close", adapter=adapter.name)
+
+    def initial_characterizations(self) -> list[Characterization]:
+        """Calibrations to record for backends that have none."""
+        return list(self._initial)
 
     def served(self) -> list[tuple[Adapter, Capabilities]]:
         """Each backend's adapter and capabilities."""
@@ -127,7 +138,7 @@ class Backends:
             state,
             queued=queued,
             average_queue_ms=state.average_queue_ms or average_ms,
-            updated_at=state.updated_at or time.time_ns() // 1_000_000,
+            updated_at=state.updated_at or self._clock.now_ms(),
         )
 
     def _find(self, backend: str) -> tuple[Adapter, Capabilities]:

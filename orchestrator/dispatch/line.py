@@ -20,12 +20,12 @@ from orchestrator.dispatch import results
 from orchestrator.dispatch.leases import Lease, Leases
 from orchestrator.dispatch.queue import Entry, WaitingQueue
 from orchestrator.errors import ExecutionError, StorageError, WorkerLost
-from orchestrator.events import Event, EventKind
+from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Characterization, Job, Result
 from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move, Record
-from orchestrator.storage.ledger import failure_data, moved
+from orchestrator.storage.ledger import calibration, failure_data, moved
 
 log = structlog.get_logger()
 replace = msgspec.structs.replace
@@ -156,14 +156,7 @@ class Line:
 
     async def calibrated(self, characterization: Characterization) -> None:
         """See `Emit.calibrated`."""
-        event = Event(
-            sequence=0,
-            kind=EventKind.BACKEND_CALIBRATED,
-            at=self._clock.now_ms(),
-            backend=characterization.backend,
-            data={"characterization_id": characterization.id},
-        )
-        await self._record(Record(event, characterization))
+        await self._record(calibration(characterization, self._clock.now_ms()))
 
     # -- what attempts become -------------------------------------------------------------
 

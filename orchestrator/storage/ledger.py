@@ -294,9 +294,16 @@ def cancellation(job: Job, at: int) -> Move:
     return Move(job, moved(job, Cause.CANCELED, at), EventKind.JOB_CANCELED, at)
 
 
+def calibration(item: Characterization, at: int) -> Record:
+    """The record of a backend's calibration."""
+    data = {"characterization_id": item.id}
+    event = Event(sequence=0, kind=EventKind.BACKEND_CALIBRATED, at=at, backend=item.backend, data=data)
+    return Record(event, item)
+
+
 def deletion(job: Job, at: int) -> Move:
     """The move that hides a job; an active one has to be canceled first."""
     return Move(job, replace(job, deleted_at=at), EventKind.JOB_DELETED, at)
 
 
-__all__ = ["Answer", "Tables", "cancellation", "deletion", "failure_data", "moved", "run"]
+__all__ = ["Answer", "Tables", "calibration", "cancellation", "deletion", "failure_data", "moved", "run"]
