@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+import anyio
 import msgspec
 
 from orchestrator.clock import Clock, NewId
@@ -53,9 +54,10 @@ class Accounts:
         self._projects = {project.id: project for project in await self._store.projects()}
         for key in await self._store.keys():
             self._remember(key)
-        if not self._projects:
-            return await self.add_project(DEFAULT_PROJECT)
-        return next(iter(self._projects.values()))
+        for project in self._projects.values():
+            if project.name == DEFAULT_PROJECT:
+                return project
+        return await self.add_project(DEFAULT_PROJECT)
 
     def authenticate(self, key: str) -> Principal | None:
         """Who that key is, or None for an unknown or revoked one."""
@@ -90,7 +92,8 @@ class Accounts:
         if any(project.name == name for project in self._projects.values()):
             raise InvalidRequest("a project of that name exists", fields=("name",))
         project = Project(id=self._new_id(), name=name, created_at=self._clock.now_ms())
-        await self._store.put_project(project)
+        with anyio.CancelScope(shield=True):  # memory and store must not differ
+            await self._store.put_project(project)
         self._projects[project.id] = project
         return project
 
@@ -134,8 +137,7 @@ class Accounts:
             raise KeyNotFound(key_id)
         if key.revoked_at is None:
             key = msgspec.structs.replace(key, revoked_at=self._clock.now_ms())
-            await self._store.put_key(key)
-            self._remember(key)
+            await self._put(key)
             for tell in self.on_revoked:
                 tell(key_id)
         return key
@@ -148,9 +150,13 @@ class Accounts:
             digest=_digest(secret),
             created_at=self._clock.now_ms(),
         )
-        await self._store.put_key(key)
-        self._remember(key)
+        await self._put(key)
         return key
+
+    async def _put(self, key: ApiKey) -> None:
+        with anyio.CancelScope(shield=True):  # memory and store must not differ
+            await self._store.put_key(key)
+        self._remember(key)
 
     def _remember(self, key: ApiKey) -> None:
         self._keys[key.id] = key
