@@ -1,7 +1,8 @@
 """Settings: TOML in `configs/`, defaults < file < environment < command line.
 
 Unknown keys are refused with a suggestion. Every plugin owns the table ``[plugins.<name>]``, which only it reads.
-Environment variables are named ``ORCHESTRATOR_<SECTION>__<KEY>``, for example ``ORCHESTRATOR_DISPATCH__LEASE_S``.
+Environment variables are named ``ORCHESTRATOR_<SECTION>__<KEY>``, for example ``ORCHESTRATOR_DISPATCH__LEASE_S``, and
+``ORCHESTRATOR_PLUGINS__<PLUGIN>__<KEY>``; lists stand in files alone.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from orchestrator.errors import SettingsError
 
 PREFIX: Final = "ORCHESTRATOR_"
+
+#: Bounds exclude NaN and infinity, which TOML can spell.
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,9 +37,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     host: str = "127.0.0.1"
-    port: int = 8642
-    max_connections: int = 2000
-    max_connections_per_address: int = 1000
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8642
+    max_connections: Count = 2000
+    max_connections_per_address: Count = 1000
     allowed_origins: tuple[str, ...] = ()
 
 
@@ -46,8 +52,8 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         keep_finished_days: Days to keep ended jobs and their events; 0 keeps all.
     """
 
-    synchronous: str = "FULL"
-    keep_finished_days: float = 0.0
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    keep_finished_days: Amount = 0.0
 
 
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,13 +69,13 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         drain_s: At a stop, time for running attempts to end before they are put back.
     """
 
-    lease_s: float = 30.0
-    max_failed_attempts: int = 3
-    retry_base_s: float = 1.0
-    retry_cap_s: float = 60.0
-    run_limit_s: float = 3600.0
-    queue_limit_s: float = 0.0
-    drain_s: float = 3.0
+    lease_s: Positive = 30.0
+    max_failed_attempts: Count = 3
+    retry_base_s: Amount = 1.0
+    retry_cap_s: Amount = 60.0
+    run_limit_s: Amount = 3600.0
+    queue_limit_s: Amount = 0.0
+    drain_s: Amount = 3.0
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +85,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         count: Processes; 0 for one per core.
     """
 
-    count: int = 0
+    count: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,9 +141,15 @@ def load(
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in environment.items():
-        section, separator, key = name.removeprefix(PREFIX).lower().partition("__")
-        if name.startswith(PREFIX) and separator:
-            found.setdefault(section, {})[key] = value
+        *tables, key = name.removeprefix(PREFIX).lower().split("__")
+        if not (name.startswith(PREFIX) and tables):
+            continue
+        here = found
+        for table in tables:
+            here = here.setdefault(table, {})
+            if not isinstance(here, dict):
+                raise SettingsError(f"environment: {name} names a member of what is not a table")
+        here[key] = value
     return found
 
 
