@@ -1,0 +1,1 @@
+"""Notifications: hooks (rules), the outbox, delivery, and channels (email, webhook, plugins)."""
