@@ -18,7 +18,7 @@ import msgspec
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from orchestrator.api.errors import Internal, NotFound, Unauthorized, answer
+from orchestrator.api.errors import Internal, NotFound, Unauthorized, answer, codeless
 from orchestrator.api.limits import Connection
 from orchestrator.api.strict import Reader
 from orchestrator.errors import InvalidRequest, OrchestratorError
@@ -197,14 +197,14 @@ def endpoint(route: Route, context: Context, *, vendor: bool, label: str) -> End
         try:
             response = await handle(Call(request, context, admit(request), request_id))
         except OrchestratorError as error:
-            response = answer(error, vendor=vendor)
+            response = answer(error, vendor=vendor, code=not codeless(request))
             if response.status >= 500:
                 log.exception("request failed", route=label, request_id=request_id, code=error.code)
         except ConnectionError:
             raise
         except Exception:
             log.exception("request raised", route=label, request_id=request_id)
-            response = answer(Internal(), vendor=vendor)
+            response = answer(Internal(), vendor=vendor, code=not codeless(request))
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
         counts[label, route.method, response.status] += 1

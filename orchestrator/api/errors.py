@@ -103,6 +103,11 @@ class Internal(OrchestratorError):
         super().__init__("an unexpected error occurred; the request id helps to find it")
 
 
+def codeless(request: web.Request) -> bool:
+    """Whether qiskit-ionq asks: for it, a ``code`` marks an older kind of body, in which it reads no ``error``."""
+    return request.headers.get("User-Agent", "").startswith("qiskit-ionq/")
+
+
 def status_of(error: OrchestratorError, *, vendor: bool) -> int:
     """The HTTP status of an error."""
     code = error.code
@@ -113,13 +118,20 @@ def status_of(error: OrchestratorError, *, vendor: bool) -> int:
     return _VENDOR.get(status, status) if vendor else status
 
 
-def answer(error: OrchestratorError, *, vendor: bool) -> web.Response:
-    """The answer that tells an error (reference, section 2)."""
+def answer(error: OrchestratorError, *, vendor: bool, code: bool = True) -> web.Response:
+    """The answer that tells an error (reference, section 2).
+
+    Args:
+        error: What happened.
+        vendor: Whether the route is the vendor's.
+        code: Whether the caller can bear a ``code``; see `codeless`.
+    """
     status = status_of(error, vendor=vendor)
     body: dict[str, object] = {"statusCode": status, "error": _KINDS[status], "message": str(error)}
     if isinstance(error, InvalidRequest) and error.fields:
         body["validation"] = {"keys": error.fields, "source": error.source}
-    body["code"] = error.code
+    if code:
+        body["code"] = error.code
     if isinstance(error, CursorExpired):
         body["resume"] = error.resume
     headers = {"Content-Type": "application/json"}

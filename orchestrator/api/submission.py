@@ -13,6 +13,9 @@ from orchestrator.model import MAX_SEED, MAX_SHOTS, Noise
 #: Numbers that clients also send as decimal text or as integral floats.
 Lax = int | float | str
 
+#: The contract knows text alone; qiskit-ionq keeps its compiler's flag there, as a boolean.
+WireMetadata = dict[str, str | bool]
+
 _MAX_METADATA: Final = 10
 _MAX_METADATA_NAME: Final = 40
 _MAX_METADATA_VALUE: Final = 40_000
@@ -92,23 +95,32 @@ def noise_body(noise: Noise) -> dict[str, Any]:
     return {"model": noise.model} if noise.seed is None else {"model": noise.model, "seed": noise.seed}
 
 
-def check_labels(name: str | None, metadata: dict[str, str] | None) -> None:
-    """Refuse names and metadata beyond the documented limits.
+def check_name(name: str | None) -> None:
+    """Refuse a name beyond the limit.
 
     Raises:
-        InvalidRequest: Names the member.
+        InvalidRequest: It is too long.
     """
     if name is not None and len(name) > _MAX_NAME:
         raise InvalidRequest(f"name may have {_MAX_NAME:,} characters", code="name_out_of_range", fields=("name",))
+
+
+def read_metadata(metadata: WireMetadata | None) -> dict[str, str] | None:
+    """Metadata within the documented limits, flags as text.
+
+    Raises:
+        InvalidRequest: It exceeds them.
+    """
     if not metadata:
-        return
+        return None if metadata is None else {}
     if len(metadata) > _MAX_METADATA:
         raise _metadata(f"metadata may have {_MAX_METADATA} entries")
     for key, value in metadata.items():
         if len(key) > _MAX_METADATA_NAME:
             raise _metadata(f"metadata names may have {_MAX_METADATA_NAME} characters")
-        if len(value) > _MAX_METADATA_VALUE:
+        if isinstance(value, str) and len(value) > _MAX_METADATA_VALUE:
             raise _metadata(f"metadata values may have {_MAX_METADATA_VALUE:,} characters")
+    return {key: value if isinstance(value, str) else str(value).lower() for key, value in metadata.items()}
 
 
 def _metadata(message: str) -> InvalidRequest:

@@ -10,11 +10,13 @@ import msgspec
 from orchestrator.api.endpoint import decoder
 from orchestrator.api.submission import (
     Lax,
+    WireMetadata,
     WireNoise,
-    check_labels,
+    check_name,
     check_settings,
     no_session,
     noise_body,
+    read_metadata,
     read_noise,
     read_shots,
 )
@@ -55,7 +57,7 @@ class Create(msgspec.Struct, kw_only=True):
     body: msgspec.Raw = msgspec.Raw()
     shots: Lax | None = None
     name: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: WireMetadata | None = None
     noise: WireNoise | None = None
     error_mitigation: _ErrorMitigation | None = None
     settings: dict[str, Any] | None = None
@@ -75,7 +77,7 @@ def read_create(body: bytes) -> JobRequest:
     """
     wire = _decode_create(body)
     no_session(wire.session_id)
-    check_labels(wire.name, wire.metadata)
+    check_name(wire.name)
     settings = dict(wire.settings or {})
     if settings:
         check_settings(settings)
@@ -91,7 +93,7 @@ def read_create(body: bytes) -> JobRequest:
         multi=multi,
         shots=read_shots(wire.shots),
         name=wire.name,
-        metadata=wire.metadata,
+        metadata=read_metadata(wire.metadata),
         noise=read_noise(wire.noise),
         settings=settings,
         dry_run=bool(wire.dry_run),

@@ -12,10 +12,12 @@ from orchestrator.api.jobs import accepted, child_ids, from_cirq, page_of, sampl
 from orchestrator.api.query import MAX_PAGE, PAGE, Query, refuse, with_fallback
 from orchestrator.api.submission import (
     Lax,
+    WireMetadata,
     WireNoise,
-    check_labels,
+    check_name,
     check_settings,
     no_session,
+    read_metadata,
     read_noise,
     read_shots,
 )
@@ -158,7 +160,7 @@ class _Overrides(msgspec.Struct, kw_only=True):
     """The body of clone and move: what differs from the old job."""
 
     name: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: WireMetadata | None = None
     shots: Lax | None = None
     backend: str | None = None
     session_id: str | None = None
@@ -189,7 +191,7 @@ async def move(call: Call) -> web.Response:
 
 async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
     no_session(changes.session_id)
-    check_labels(changes.name, changes.metadata)
+    check_name(changes.name)
     if changes.settings:
         check_settings(changes.settings)
     orchestrator, spec = call.orchestrator, job.spec
@@ -201,7 +203,7 @@ async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
         multi=spec.type == MULTI_CIRCUIT,
         shots=spec.shots if changes.shots is None else read_shots(changes.shots),
         name=spec.name if changes.name is None else changes.name,
-        metadata=spec.metadata if changes.metadata is None else changes.metadata,
+        metadata=spec.metadata if changes.metadata is None else read_metadata(changes.metadata),
         noise=spec.noise if changes.noise is None else read_noise(changes.noise),
         settings=spec.settings if changes.settings is None else changes.settings,
         dry_run=spec.dry_run if changes.dry_run is None else changes.dry_run,

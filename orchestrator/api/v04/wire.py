@@ -11,11 +11,13 @@ from orchestrator.api.endpoint import decoder
 from orchestrator.api.payloads import AGGREGATE, AGGREGATE_ARTIFACT, FORMATS, HISTOGRAM, NATIVE, NATIVE_ARTIFACT, SHOTS
 from orchestrator.api.submission import (
     Lax,
+    WireMetadata,
     WireNoise,
-    check_labels,
+    check_name,
     check_settings,
     no_session,
     noise_body,
+    read_metadata,
     read_noise,
     read_shots,
 )
@@ -43,7 +45,7 @@ class Create(msgspec.Struct, kw_only=True):
     input: msgspec.Raw
     shots: Lax | None = None
     name: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: WireMetadata | None = None
     noise: WireNoise | None = None
     settings: dict[str, Any] | None = None
     session_id: str | None = None
@@ -65,7 +67,7 @@ def read_create(body: bytes) -> JobRequest:
         known = " and ".join(_TYPES)
         raise InvalidRequest(f"this type is not run here; supported: {known}", code="unknown_type", fields=("type",))
     no_session(wire.session_id)
-    check_labels(wire.name, wire.metadata)
+    check_name(wire.name)
     if wire.settings:
         check_settings(wire.settings)
     circuits, _ = read_input(wire.input, multi=multi)
@@ -75,7 +77,7 @@ def read_create(body: bytes) -> JobRequest:
         multi=multi,
         shots=read_shots(wire.shots),
         name=wire.name,
-        metadata=wire.metadata,
+        metadata=read_metadata(wire.metadata),
         noise=read_noise(wire.noise),
         settings=wire.settings or {},
         dry_run=bool(wire.dry_run),
