@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from orchestrator.api.endpoint import Access, Call, Route, decoder, reply, reply_bytes
 from orchestrator.api.payloads import PROBABILITIES, render, render_aggregate
-from orchestrator.errors import BackendNotFound, InvalidCursor, InvalidRequest, JobNotFound
+from orchestrator.errors import BackendNotFound, InvalidRequest
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Job, JobRequest, Page
 from orchestrator.storage.abc import Idempotency
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 MAX_IDS: Final = 1_000
 IDEAL: Final = "ideal"
 _MAX_IDEMPOTENCY_KEY: Final = 255
+#: Cursors of lists are ids; they mark a place in time, whoever's job it was.
+_CURSOR: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Ids(msgspec.Struct, kw_only=True):
@@ -130,21 +133,20 @@ async def page_of(
     Raises:
         InvalidRequest: The cursor is not one of ours.
     """
-    try:
-        return await call.orchestrator.list_jobs(
-            project=call.project,
-            ids=ids or None,
-            parent_id=parent_id,
-            statuses=statuses,
-            backends=backends,
-            session_id=session_id,
-            limit=limit,
-            before=before,
-        )
-    except (InvalidCursor, JobNotFound):
+    if before is not None and not _CURSOR.fullmatch(before):
         raise InvalidRequest(
             "next is not a cursor of this list", code="invalid_cursor", fields=("next",), source="query"
-        ) from None
+        )
+    return await call.orchestrator.list_jobs(
+        project=call.project,
+        ids=ids or None,
+        parent_id=parent_id,
+        statuses=statuses,
+        backends=backends,
+        session_id=session_id,
+        limit=limit,
+        before=before,
+    )
 
 
 async def child_ids(orchestrator: Orchestrator, job: Job) -> list[str]:

@@ -18,6 +18,8 @@ from orchestrator.api.errors import Internal, answer
 from orchestrator.errors import InvalidRequest
 
 _SWEEP_S: Final = 1.0
+#: Seconds for which the rest of a refused body is read and dropped, so that the client sees the refusal.
+_LINGER_S: Final = 10.0
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
@@ -55,6 +57,7 @@ class Connection(web.RequestHandler):
             server,
             loop=loop,
             keepalive_timeout=guard.limits.keepalive_s,
+            lingering_time=min(_LINGER_S, guard.limits.body_s),
             access_log=None,  # type: ignore[arg-type]  # None turns it off
             auto_decompress=False,
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from typing import Final
 
+import anyio
 from aiohttp import web
 
-#: Seconds a client has to take a frame, and to answer a close.
+#: Seconds a client has to take a frame, to answer a close, and to read what was sent before it.
 SEND_S: Final = 5.0
 CLOSE_S: Final = 1.0
+FLUSH_S: Final = 5.0
 _MAX_REASON: Final = 123
 
 
@@ -49,14 +51,16 @@ class Feed:
             pass
 
     async def close(self, code: Close, reason: str = "") -> None:
-        """End it, with a close frame if the client takes one in time."""
+        """End it, with a close frame if the client takes one in time.
+
+        The reader ends as soon as closing begins, and cancels the feed: closing goes on.
+        """
         transport = self._request.transport
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await self._socket.close(code=code, message=reason.encode()[:_MAX_REASON])
-        except (TimeoutError, ConnectionError):
-            if transport is not None:
-                transport.abort()
+        # No drain: one that timed out has left a canceled future behind, on which the next would fail at once.
+        with anyio.move_on_after(CLOSE_S, shield=True), suppress(ConnectionError):
+            await self._socket.close(code=code, message=reason.encode()[:_MAX_REASON], drain=False)
+        if transport is not None:
+            asyncio.get_running_loop().call_later(FLUSH_S, transport.abort)
 
 
 class Hub:
