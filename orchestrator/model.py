@@ -1,7 +1,8 @@
 """The domain's records: immutable, version-free, the same for every store and every API.
 
 All times are Unix milliseconds (UTC). All records are frozen `msgspec` structs; a changed job is
-a new record made by `msgspec.structs.replace`.
+a new record made by `msgspec.structs.replace`. Records that come by the thousand are kept out of Python's cycle
+collector (``gc=False``): frozen, they cannot refer to themselves.
 """
 
 from __future__ import annotations
@@ -21,30 +22,39 @@ MAX_SHOTS: Final = 1_000_000
 MAX_SEED: Final = 2**31 - 1
 
 
-class Noise(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Noise(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A noise model by name; `seed` (1 to 2**31 - 1) makes its counts reproducible."""
 
     model: str = "ideal"
     seed: int | None = None
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
+class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why a job failed: a code of the vendor contract and a sentence for people."""
 
     code: str
     message: str
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Sizes known at submission: wires touched, circuits, one- and two-qubit (and wider) gates."""
+class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Sizes known at submission.
+
+    Attributes:
+        qubits: Wires that gates touch: what has to fit.
+        declared: Wires that the circuit declares: what its outcomes have as bits, and clients count by.
+        circuits: One, or the children of a parent.
+        gates_1q: One-qubit gates.
+        gates_2q: Two-qubit gates, and wider ones.
+    """
 
     qubits: int = 0
+    declared: int = 0
     circuits: int = 1
     gates_1q: int = 0
     gates_2q: int = 0
 
 
-class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked for; never changes after the submit.
 
     Attributes:
@@ -68,7 +78,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     registers: dict[str, list[int | None]] | None = None
 
 
-class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One submission, whatever door it came through.
 
     Attributes:
@@ -90,7 +100,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     submitter_id: str = ""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became known on the way; replaced as a whole by a transition.
 
     Attributes:
@@ -110,7 +120,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A job as the store knows it. A parent has `children > 0`; a child has `parent_id`.
 
     Attributes:

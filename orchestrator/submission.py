@@ -57,7 +57,7 @@ def measure(circuits: Sequence[ir.Circuit]) -> list[Measured]:
     measured = []
     for circuit in circuits:
         width, gates_1q, gates_2q = circuit_stats(circuit)
-        stats = Stats(qubits=width, gates_1q=gates_1q, gates_2q=gates_2q)
+        stats = Stats(qubits=width, declared=circuit.qubits, gates_1q=gates_1q, gates_2q=gates_2q)
         measured.append(Measured(ir.dumps(circuit), stats, circuit.gateset, circuit.name, circuit.registers))
     return measured
 
@@ -130,6 +130,7 @@ class Drafter:
         failed = (draft.job.outcome for draft in children if draft.job.outcome.failure is not None)
         total = Stats(
             qubits=max(one.stats.qubits for one in measured),
+            declared=max(one.stats.declared for one in measured),
             circuits=len(measured),
             gates_1q=sum(one.stats.gates_1q for one in measured),
             gates_2q=sum(one.stats.gates_2q for one in measured),

@@ -139,7 +139,7 @@ def job_body(job: Job, child_ids: Sequence[str]) -> dict[str, Any]:
         "shots": spec.shots,
         "noise": None if spec.noise is None else noise_body(spec.noise),
         "dry_run": spec.dry_run,
-        "qubits": stats.qubits,
+        "qubits": stats.declared,
         "circuits": stats.circuits,
         "gate_counts": {"1q": stats.gates_1q, "2q": stats.gates_2q},
         "request": seconds(job.submitted_at),

@@ -31,9 +31,10 @@ PREFIX: Final = "/v0.4"
 _TYPES: Final = {CIRCUIT: False, MULTI_CIRCUIT: True}
 #: Total: a status without a spelling fails at import of the tests, not at a client.
 STATUS: Final[dict[JobStatus, str]] = {status: str(status) for status in JobStatus}
-#: How a query may spell a status; ``queued`` is what one client asks for.
+#: How a query may spell a status: qiskit-ionq asks for ``queued``, cirq-ionq for ``running``.
 STATUSES: Final[dict[str, tuple[JobStatus, ...]]] = {word: (status,) for status, word in STATUS.items()} | {
-    "queued": (JobStatus.SUBMITTED, JobStatus.READY)
+    "queued": (JobStatus.SUBMITTED, JobStatus.READY),
+    "running": (JobStatus.STARTED,),
 }
 
 
@@ -131,7 +132,7 @@ def job_body(
         "settings": spec.settings,
         "output": _output(job),
         "stats": {
-            "qubits": spec.stats.qubits,
+            "qubits": spec.stats.declared,
             "circuits": spec.stats.circuits,
             "gate_counts": {"1q": spec.stats.gates_1q, "2q": spec.stats.gates_2q},
         },
