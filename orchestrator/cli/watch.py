@@ -1,0 +1,51 @@
+"""``orchestrator watch``: jobs, or a whole project, live."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import click
+
+from orchestrator.cli import DONE, NO
+from orchestrator.cli.options import Target, json_option, target_options
+
+
+@click.command()
+@click.argument("job_ids", metavar="[ID]...", nargs=-1)
+@click.option("--cursor", default="latest", help="Without ids: begin after this cursor, or at the earliest event.")
+@target_options
+@json_option
+def command(job_ids: tuple[str, ...], target: Target, cursor: str, as_json: bool) -> int:
+    """Watch jobs until all have ended; exit 1 unless all completed.
+
+    Without ids: follow every event of the project until interrupted. With --json each line is one frame of the
+    feed.
+    """
+    if job_ids:
+        return asyncio.run(_jobs(target, job_ids, as_json=as_json))
+    asyncio.run(_project(target, cursor, as_json=as_json))
+    return DONE
+
+
+async def _jobs(target: Target, job_ids: tuple[str, ...], *, as_json: bool) -> int:
+    from orchestrator.cli.board import Board  # noqa: PLC0415 - brings rich
+    from orchestrator.cli.following import families, follow, view  # noqa: PLC0415 - brings rich
+    from orchestrator.lifecycle import JobStatus  # noqa: PLC0415
+
+    async with target.client(run=True) as client:
+        jobs = await families(client, job_ids)
+        with view(Board(jobs), as_json=as_json) as show:
+            await follow(client, jobs, show)
+        ended = [await client.get(job_id) for job_id in job_ids]
+    return DONE if all(job.status is JobStatus.COMPLETED for job in ended) else NO
+
+
+async def _project(target: Target, cursor: str, *, as_json: bool) -> None:
+    from orchestrator.cli.board import Board  # noqa: PLC0415 - brings rich
+    from orchestrator.cli.following import documents, lines  # noqa: PLC0415 - brings rich
+
+    async with target.client(run=True) as client, aclosing(client.events(cursor)) as frames:
+        with documents(Board()) if as_json else lines(Board()) as show:
+            async for frame in frames:
+                show(frame)

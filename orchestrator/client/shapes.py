@@ -1,0 +1,116 @@
+"""What a server tells a client: jobs, backends and feed frames as the wire spells them, and refusals."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.lifecycle import TERMINAL, JobStatus
+from orchestrator.model import CIRCUIT, Failure, Noise
+
+
+class RemoteError(OrchestratorError):
+    """The server refused a request; ``code`` is the server's own."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code  # type: ignore[misc]
+
+
+class FeedUnavailable(RemoteError):
+    """The server serves no feed, or not to this caller."""
+
+
+class Unreachable(OrchestratorError):
+    """No server answers at the address."""
+
+    code = "unreachable"
+
+
+class JobInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job as the contract shows it; times are ISO 8601, durations milliseconds.
+
+    Attributes:
+        child_job_ids: Children of a parent in circuit order; only where one job was asked for.
+        results: What results there are, by name; None while there are none.
+    """
+
+    id: str
+    status: JobStatus
+    backend: str
+    submitted_at: str
+    type: str = CIRCUIT
+    name: str | None = None
+    shots: int = 100
+    noise: Noise | None = None
+    metadata: dict[str, str] | None = None
+    parent_job_id: str | None = None
+    child_job_ids: list[str] | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    predicted_wait_time_ms: int | None = None
+    execution_duration_ms: int | None = None
+    failure: Failure | None = None
+    stats: dict[str, Any] = {}
+    results: dict[str, Any] | None = None
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+class JobList(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs, newest first, and the cursor of the next page."""
+
+    jobs: list[JobInfo]
+    next: str | None = None
+
+
+class BackendInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A backend as the contract shows it."""
+
+    backend: str
+    status: str
+    qubits: int
+    average_queue_time: int = 0
+    noise_models: list[str] = []
+    supported_native_gates: list[str] = []
+
+
+class FeedEvent(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="event", rename={"before": "from", "after": "to"}
+):
+    """A committed event; `at` in Unix milliseconds."""
+
+    cursor: str
+    kind: str
+    at: int
+    job_id: str | None = None
+    parent_id: str | None = None
+    project_id: str | None = None
+    backend: str | None = None
+    attempt: int = 0
+    before: JobStatus | None = None
+    after: JobStatus | None = None
+    data: dict[str, Any] | None = None
+
+
+class FeedGap(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="gap"):
+    """Events before `cursor` are gone; the snapshot tells where things stand."""
+
+    cursor: str
+    snapshot: dict[str, Any]
+
+
+class FeedLive(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="live"):
+    """History is through; said once for each connection."""
+
+    cursor: str
+
+
+FeedFrame = FeedEvent | FeedGap | FeedLive
+#: Decodes one text frame of the feed.
+read_frame: Final = msgspec.json.Decoder(FeedFrame).decode
