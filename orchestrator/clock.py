@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 import anyio
 
@@ -42,6 +42,10 @@ class SystemClock:
 
 NewId = Callable[[], str]
 
+_COUNTER_MAX: Final = 0xFFF
+#: Bytes of randomness drawn at a time.
+_POOL: Final = 4096
+
 
 def uuid7_factory(clock: Clock, rng: random.Random | None = None) -> NewId:
     """A generator of time-ordered UUIDs (RFC 9562, version 7), strictly increasing within it.
@@ -50,19 +54,24 @@ def uuid7_factory(clock: Clock, rng: random.Random | None = None) -> NewId:
     factory sort in the order they were made, even when the wall clock goes back. `rng` makes the
     rest reproducible; without it the operating system's randomness is used.
     """
-    last_ms, counter = 0, 0
+    last_ms, counter, head = 0, 0, ""
+    numbers = _numbers(os.urandom if rng is None else rng.randbytes)
 
     def new_id() -> str:
-        nonlocal last_ms, counter
+        nonlocal last_ms, counter, head
         now = clock.now_ms()
-        if now > last_ms:
-            last_ms, counter = now, 0
+        if now > last_ms or counter == _COUNTER_MAX:
+            last_ms, counter = max(now, last_ms + 1), 0
+            head = f"{last_ms >> 16:08x}-{last_ms & 0xFFFF:04x}-7"
         else:
             counter += 1
-            if counter > 0xFFF:
-                last_ms, counter = last_ms + 1, 0
-        tail = os.urandom(8) if rng is None else rng.randbytes(8)
-        text = f"{last_ms:012x}7{counter:03x}{0x80 | tail[0] & 0x3F:02x}{tail[1:].hex()}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        tail = next(numbers)
+        return f"{head}{counter:03x}-{0x8000 | tail >> 48 & 0x3FFF:04x}-{tail & 0xFFFFFFFFFFFF:012x}"
 
     return new_id
+
+
+def _numbers(randbytes: Callable[[int], bytes]) -> Iterator[int]:
+    """Random 64-bit numbers, drawn many at a time: asking the system for each costs more than the rest of an id."""
+    while True:
+        yield from memoryview(randbytes(_POOL)).cast("Q")
