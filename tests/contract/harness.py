@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import msgspec
-from aiohttp import ClientSession, UnixConnector
+from aiohttp import ClientSession
 
 from orchestrator.api.limits import Limits
 from orchestrator.api.server import Bound, serve
@@ -142,11 +142,6 @@ class Service:
     async def stranger(self) -> Client:
         """A client without a key."""
         return Client(await self._stack.enter_async_context(ClientSession(self.bound.url)), "")
-
-    async def owner(self) -> ClientSession:
-        """A client of the admin socket."""
-        connector = UnixConnector(str(self.bound.admin))
-        return await self._stack.enter_async_context(ClientSession("http://admin", connector=connector))
 
 
 class Client:

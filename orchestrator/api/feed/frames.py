@@ -1,51 +1,159 @@
-"""What the feed says: one JSON object a text frame, encoded once for all its readers."""
+"""What the feed says: one JSON object a frame, encoded once for all its readers, and how each transport wraps it."""
 
 from __future__ import annotations
 
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from struct import pack
+from typing import Any, Final
 
 import msgspec
 
-from orchestrator.subscription import Delivered, FeedItem, Gap
+from orchestrator.events import Event
+from orchestrator.lifecycle import JobStatus
 
-_REMEMBERED: Final = 4096
+#: Bytes of encoded events that are remembered.
+MEMORY: Final = 8 * 1024 * 1024
+
+encode = msgspec.json.Encoder().encode
+
+
+class EventFrame(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="event", rename={"before": "from", "after": "to"}
+):
+    """A committed event; the members are those of `orchestrator.events.Event`."""
+
+    cursor: str
+    kind: str
+    job_id: str | None
+    parent_id: str | None
+    project_id: str | None
+    backend: str | None
+    attempt: int
+    before: JobStatus | None
+    after: JobStatus | None
+    at: int
+    data: dict[str, Any] | None
+
+
+class GapFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="gap"):
+    """Events before `cursor` are gone; the snapshot tells where the chosen jobs stand."""
+
+    cursor: str
+    snapshot: dict[str, Any]
+
+
+class LiveFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="live"):
+    """History is through; what follows happens now."""
+
+    cursor: str
+
+
+class QueueFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="queue"):
+    """Where a waiting job stands in its backend's line: news of the moment, no part of the log.
+
+    Attributes:
+        position: Place among the ready jobs, from 1.
+        estimated_start: When it probably starts, Unix milliseconds; None where nothing is predicted.
+    """
+
+    job_id: str
+    parent_id: str | None
+    project_id: str
+    backend: str
+    position: int
+    estimated_start: int | None
+
+
+class CloseFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="close"):
+    """The last frame where the transport has no close codes of its own (SSE)."""
+
+    code: int
+    reason: str
 
 
 class Frames:
-    """Encodes the items of one log's feeds; recent events are remembered in encoded form."""
+    """Encodes the events of one log; recent ones are remembered in encoded form."""
 
-    def __init__(self) -> None:
-        self._encoder = msgspec.json.Encoder()
+    def __init__(self, epoch: str) -> None:
+        self._prefix = f"{epoch}:"
         self._recent: dict[int, bytes] = {}
+        self._bytes = 0
 
-    def encode(self, item: FeedItem) -> bytes:
-        """The frame of an item."""
-        if isinstance(item, Delivered):
-            frame = self._recent.get(item.event.sequence)
-            return self._event(item) if frame is None else frame
-        if isinstance(item, Gap):
-            return self._encoder.encode({"type": "gap", "cursor": str(item.cursor), "snapshot": item.snapshot})
-        return self._encoder.encode({"type": "live", "cursor": str(item.cursor)})
+    def cursor(self, sequence: int) -> str:
+        """How clients spell a sequence."""
+        return f"{self._prefix}{sequence}"
 
-    def _event(self, item: Delivered) -> bytes:
-        event = item.event
-        frame = self._encoder.encode(
-            {
-                "type": "event",
-                "cursor": str(item.cursor),
-                "kind": event.kind,
-                "job_id": event.job_id,
-                "parent_id": event.parent_id,
-                "project_id": event.project_id,
-                "backend": event.backend,
-                "attempt": event.attempt,
-                "from": event.before,
-                "to": event.after,
-                "at": event.at,
-                "data": event.data,
-            }
-        )
-        if len(self._recent) >= _REMEMBERED:
-            del self._recent[next(iter(self._recent))]
-        self._recent[event.sequence] = frame
+    def event(self, event: Event) -> bytes:
+        """The frame of an event: the same bytes for everyone who is told of it."""
+        frame = self._recent.get(event.sequence)
+        if frame is None:
+            frame = self._remember(event.sequence, encode(self._of(event)))
         return frame
+
+    def _of(self, event: Event) -> EventFrame:
+        return EventFrame(
+            cursor=self.cursor(event.sequence),
+            kind=event.kind,
+            job_id=event.job_id,
+            parent_id=event.parent_id,
+            project_id=event.project_id,
+            backend=event.backend,
+            attempt=event.attempt,
+            before=event.before,
+            after=event.after,
+            at=event.at,
+            data=event.data,
+        )
+
+    def _remember(self, sequence: int, frame: bytes) -> bytes:
+        self._recent[sequence] = frame
+        self._bytes += len(frame)
+        while self._bytes > MEMORY:
+            self._bytes -= len(self._recent.pop(next(iter(self._recent))))
+        return frame
+
+
+class Wire(ABC):
+    """How frames become bytes of a transport. Stateless: what is made for one reader suits all."""
+
+    @abstractmethod
+    def frame(self, payload: bytes, cursor: str | None = None) -> bytes:
+        """One frame.
+
+        Args:
+            payload: The JSON object.
+            cursor: Where a reader stands after it; None if it moves nobody.
+        """
+
+    def joined(self, frames: Iterable[bytes]) -> bytes:
+        """Several frames in one write."""
+        return b"".join(frames)
+
+
+class WebSocketWire(Wire):
+    """RFC 6455: unmasked, unfragmented, uncompressed text frames, as a server sends them."""
+
+    def frame(self, payload: bytes, cursor: str | None = None) -> bytes:
+        length = len(payload)
+        if length < 126:
+            return pack("!BB", 0x81, length) + payload
+        if length < 65_536:
+            return pack("!BBH", 0x81, 126, length) + payload
+        return pack("!BBQ", 0x81, 127, length) + payload
+
+
+class EventStreamWire(Wire):
+    """Server-sent events, in chunks of HTTP/1.1; a cursor becomes the ``id``."""
+
+    def frame(self, payload: bytes, cursor: str | None = None) -> bytes:
+        head = b"" if cursor is None else b"id: %s\n" % cursor.encode()
+        return b"%sdata: %s\n\n" % (head, payload)
+
+    def joined(self, frames: Iterable[bytes]) -> bytes:
+        body = b"".join(frames)
+        return b"%x\r\n%s\r\n" % (len(body), body)
+
+
+WEBSOCKET: Final = WebSocketWire()
+EVENT_STREAM: Final = EventStreamWire()

@@ -1,21 +1,40 @@
-"""The feeds that are open, and how they end: at shutdown, with their key, or for being slow."""
+"""The open feeds: how each catches up, how all that want the same are served at once, and how they end.
+
+A feed that has caught up joins the group of those with the same selection and the same wire. A commit is looked
+at once per group that could want it; what a group wants is encoded once, joined once per turn of the loop, and
+the same bytes are written to all its members. A member whose buffer is full leaves its group. It is waited for,
+catches up by itself from where it stands, and joins again; or it is cut, with its cursor, for being slow.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from aiohttp import web
+import structlog
 
-#: Seconds a client has to take a frame, to answer a close, and to read what was sent before it.
+from orchestrator.api.feed.connection import Connection
+from orchestrator.api.feed.frames import Frames, GapFrame, LiveFrame, QueueFrame, Wire, encode
+from orchestrator.api.feed.places import Places
+from orchestrator.api.feed.snapshot import snapshot
+from orchestrator.errors import CursorExpired
+from orchestrator.events import Event
+from orchestrator.subscription import Selection
+
+if TYPE_CHECKING:
+    from orchestrator.service import Orchestrator
+
+log = structlog.get_logger()
+
+#: Seconds a client has to take what it was sent, and to answer a close.
 SEND_S: Final = 5.0
 CLOSE_S: Final = 1.0
-FLUSH_S: Final = 5.0
-_MAX_REASON: Final = 123
+#: Bytes written to a client in one turn, if more than one frame is waiting.
+CHUNK: Final = 32_768
 
 
 class Close(IntEnum):
@@ -29,58 +48,144 @@ class Close(IntEnum):
 
 
 class Feed:
-    """One open websocket."""
+    """One client's subscription.
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, key_id: str | None) -> None:
-        self._request = request
-        self._socket = socket
+    Attributes:
+        sequence: Where it stands: all it wants up to here was written. While it is in a group, where it joined.
+        queue: Whether it wants to know of places in line.
+        left: Set when it has to see to itself: it is full, or gone.
+    """
+
+    def __init__(
+        self, connection: Connection, selection: Selection, sequence: int, key_id: str | None, *, queue: bool = False
+    ) -> None:
+        self.connection = connection
+        self.selection = selection
+        self.sequence = sequence
         self.key_id = key_id
+        self.queue = queue
+        self.left = asyncio.Event()
+        self.closed = asyncio.Event()
+        self._scope = anyio.CancelScope()
+        self._verdict: tuple[Close, str] | None = None
 
-    async def send(self, frame: bytes) -> bool:
-        """Send a text frame; False if the client did not take it in time or is gone."""
+    def end(self, code: Close, reason: str = "") -> None:
+        """Let it end, from outside; `closed` is set when it has."""
+        self._verdict = self._verdict or (code, reason)
+        self._scope.cancel()
+
+    async def run(self, hub: Hub) -> None:
+        """Serve it until the client leaves, is too slow, or `end` is called; then close it."""
         try:
-            async with asyncio.timeout(SEND_S):
-                await self._socket.send_frame(frame, web.WSMsgType.TEXT)
-        except TimeoutError:
-            return False
-        return True
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._listen)
+                    self._verdict = await self._follow(hub)
+                    self._scope.cancel()
+        finally:
+            hub.leave(self)
+            if self._verdict is not None:
+                await self.close(*self._verdict)
+            self.closed.set()
 
-    async def receive(self) -> None:
-        """Read until the client closes; what it says is ignored, pings are answered."""
-        async for _ in self._socket:
-            pass
+    async def _listen(self) -> None:
+        await self.connection.listen()
+        self._scope.cancel()
+
+    async def _follow(self, hub: Hub) -> tuple[Close, str] | None:
+        try:
+            await hub.follow(self)
+        except TimeoutError:
+            return Close.SLOW, hub.frames.cursor(self.sequence)
+        except CursorExpired as error:
+            return Close.EXPIRED, await hub.tell_gap(self, error.resume)
+        except ConnectionError:
+            return None  # the client went away: nothing is owed to it
+        except Exception:
+            log.exception("a feed broke")
+            return Close.BROKEN, hub.frames.cursor(self.sequence)
+        return None
 
     async def close(self, code: Close, reason: str = "") -> None:
-        """End it, with a close frame if the client takes one in time.
+        """End it, with a close frame if the client takes one in time."""
+        closed = False
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            try:
+                closed = await self.connection.close(code, reason)
+            except ConnectionError:
+                pass
+        if not closed:
+            self.connection.abort()
 
-        The reader ends as soon as closing begins, and cancels the feed: closing goes on.
-        """
-        transport = self._request.transport
-        # No drain: one that timed out has left a canceled future behind, on which the next would fail at once.
-        with anyio.move_on_after(CLOSE_S, shield=True), suppress(ConnectionError):
-            await self._socket.close(code=code, message=reason.encode()[:_MAX_REASON], drain=False)
-        if transport is not None:
-            asyncio.get_running_loop().call_later(FLUSH_S, transport.abort)
+
+class Group:
+    """Feeds that have caught up and are told the same.
+
+    Attributes:
+        late: Members that joined while frames were waiting, and want only those after their own sequence.
+        waiting: Frames to be written, with their sequences.
+    """
+
+    def __init__(self, selection: Selection, wire: Wire) -> None:
+        self.selection = selection
+        self.wire = wire
+        self.members: set[Feed] = set()
+        self.late: set[Feed] = set()
+        self.waiting: list[tuple[int, bytes]] = []
+
+    def flush(self) -> None:
+        """Write the next frames to all members, about `CHUNK` bytes at most."""
+        size = count = 0
+        for _, frame in self.waiting:
+            size += len(frame)
+            count += 1
+            if size >= CHUNK:
+                break
+        batch, self.waiting = self.waiting[:count], self.waiting[count:]
+        reached = batch[-1][0]
+        self._write(self.members, self.wire.joined(frame for _, frame in batch), reached)
+        for feed in tuple(self.late):
+            if rest := [frame for sequence, frame in batch if sequence > feed.sequence]:
+                self.late.remove(feed)
+                self.members.add(feed)
+                self._write((feed,), self.wire.joined(rest), reached)
+
+    def _write(self, feeds: Sequence[Feed] | set[Feed], data: bytes, reached: int) -> None:
+        full = [feed for feed in feeds if not feed.connection.write(data)]
+        for feed in full:
+            feed.sequence = reached
+            self.members.discard(feed)
+            feed.left.set()
 
 
 class Hub:
     """All open feeds of one application."""
 
-    def __init__(self) -> None:
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self._orchestrator = orchestrator
+        self._log = orchestrator.event_log
+        self.frames = Frames(self._log.epoch)
         self._feeds: set[Feed] = set()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._groups: dict[tuple[Selection, Wire], Group] = {}
+        self._wide: dict[str | None, set[Group]] = {}
+        self._chosen: dict[str, set[Group]] = {}
+        self._dirty: dict[Group, None] = {}
+        self._flushing = False
+        self._places = Places(orchestrator, self._tell_place)
+        self._unlisten = self._log.listen(self._notice)
 
     @property
     def open(self) -> int:
         """How many feeds are open."""
         return len(self._feeds)
 
-    @contextmanager
-    def joined(self, feed: Feed) -> Iterator[None]:
-        """Know a feed while the block runs."""
+    # -- a feed's life --------------------------------------------------------------------
+
+    async def serve(self, feed: Feed) -> None:
+        """Serve a feed to its end."""
         self._feeds.add(feed)
         try:
-            yield
+            await feed.run(self)
         finally:
             self._feeds.discard(feed)
 
@@ -88,11 +193,168 @@ class Hub:
         """Close the feeds of a key that died."""
         for feed in self._feeds:
             if feed.key_id == key_id:
-                task = asyncio.get_running_loop().create_task(feed.close(Close.KEY, "the key was revoked"))
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                feed.end(Close.KEY, "the key was revoked")
 
     async def aclose(self) -> None:
         """Close all feeds, all at once."""
-        closing = [feed.close(Close.SHUTDOWN, "the server stops") for feed in self._feeds]
-        await asyncio.gather(*closing, *self._closing)
+        self._unlisten()
+        self._places.close()
+        feeds = tuple(self._feeds)
+        for feed in feeds:
+            feed.end(Close.SHUTDOWN, "the server stops")
+        for feed in feeds:
+            await feed.closed.wait()
+
+    async def follow(self, feed: Feed) -> None:
+        """Write all a feed wants, from where it stands, until it is gone.
+
+        Raises:
+            TimeoutError: The client is too slow.
+            CursorExpired: Retention has overtaken it.
+        """
+        announced = False
+        while not feed.connection.gone:
+            batch = await self._log.batch(feed.sequence, feed.selection)
+            await self._send(feed, batch.events)
+            feed.sequence = batch.reached
+            if feed.sequence < self._log.newest:
+                await asyncio.sleep(0)  # reading the tail waits for nothing: let others run
+                continue
+            if not announced:
+                announced = True
+                cursor = self.frames.cursor(feed.sequence)
+                self._write(feed, encode(LiveFrame(cursor=cursor)), cursor)
+            self._join(feed)
+            if feed.queue:
+                self._places.welcome(feed)
+            await self._member(feed)
+            await self._drained(feed)
+
+    async def tell_gap(self, feed: Feed, resume: str) -> str:
+        """Tell where things stand, for a client whose events are gone; answers the cursor to go on from.
+
+        The cursor is older than the snapshot: events after it may tell what the snapshot shows already.
+        """
+        state = await snapshot(self._orchestrator, feed.selection)
+        self._write(feed, encode(GapFrame(cursor=resume, snapshot=state)), resume)
+        return resume
+
+    def _write(self, feed: Feed, payload: bytes, cursor: str | None = None) -> bool:
+        wire = feed.connection.wire
+        return feed.connection.write(wire.joined((wire.frame(payload, cursor),)))
+
+    async def _send(self, feed: Feed, events: Sequence[Event]) -> None:
+        wire = feed.connection.wire
+        frames: list[bytes] = []
+        size = 0
+        for event in events:
+            frames.append(self._frame(event, wire))
+            size += len(frames[-1])
+            if size >= CHUNK or event is events[-1]:
+                written = feed.connection.write(wire.joined(frames))
+                feed.sequence = event.sequence
+                frames, size = [], 0
+                if not written:
+                    await self._drained(feed)
+
+    def _frame(self, event: Event, wire: Wire) -> bytes:
+        return wire.frame(self.frames.event(event), self.frames.cursor(event.sequence))
+
+    async def _drained(self, feed: Feed) -> None:
+        async with asyncio.timeout(SEND_S):
+            await feed.connection.drained()
+
+    async def _member(self, feed: Feed) -> None:
+        """Until the feed has to see to itself."""
+        while True:
+            try:
+                async with asyncio.timeout(feed.connection.beat_s):
+                    await feed.left.wait()
+            except TimeoutError:
+                feed.connection.beat()
+                if not feed.connection.gone:
+                    continue
+                self.leave(feed)
+            feed.left.clear()
+            return
+
+    # -- groups ---------------------------------------------------------------------------
+
+    def _join(self, feed: Feed) -> None:
+        """Serve it with its group from now on; it has all up to the newest event."""
+        key = feed.selection, feed.connection.wire
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(*key)
+            for index, name in self._places_of(group):
+                index.setdefault(name, set()).add(group)
+        (group.late if group.waiting else group.members).add(feed)
+
+    def leave(self, feed: Feed) -> None:
+        """Take a feed out of its group, and the group away with its last feed."""
+        group = self._groups.get((feed.selection, feed.connection.wire))
+        if group is None:
+            return
+        group.members.discard(feed)
+        group.late.discard(feed)
+        if not group.members and not group.late:
+            del self._groups[group.selection, group.wire]
+            self._dirty.pop(group, None)
+            for index, name in self._places_of(group):
+                index[name].discard(group)
+                if not index[name]:
+                    del index[name]
+
+    def _places_of(self, group: Group) -> Iterator[tuple[dict[Any, set[Group]], str | None]]:
+        """Under which names the group is found: its jobs, or else its project."""
+        if not group.selection.jobs:
+            yield self._wide, group.selection.project_id
+        for job_id in group.selection.jobs:
+            yield self._chosen, job_id
+
+    def _notice(self, events: Sequence[Event]) -> None:
+        """Listener of the log."""
+        if self._groups:
+            for event in events:
+                for group in self._candidates(event):
+                    if group.selection.matches(event):
+                        group.waiting.append((event.sequence, self._frame(event, group.wire)))
+                        self._dirty[group] = None
+            self._schedule()
+        self._places.stir()
+
+    def _candidates(self, event: Event) -> set[Group]:
+        """Groups that could want an event."""
+        wide = self._wide
+        if event.project_id is None:
+            return set(chain.from_iterable(wide.values()))
+        found = wide.get(event.project_id, _NONE) | wide.get(None, _NONE)
+        if self._chosen:
+            found |= self._chosen.get(event.job_id or "", _NONE) | self._chosen.get(event.parent_id or "", _NONE)
+        return found
+
+    def _schedule(self) -> None:
+        if self._dirty and not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        for group in tuple(self._dirty):
+            group.flush()
+            if not group.waiting:
+                del self._dirty[group]
+        self._schedule()
+
+    # -- places in line -------------------------------------------------------------------
+
+    def _tell_place(self, frame: QueueFrame, payload: bytes) -> None:
+        """Tell a job's place to those in groups who want to know."""
+        wide = self._wide.get(frame.project_id, _NONE) | self._wide.get(None, _NONE)
+        for group in wide | self._chosen.get(frame.job_id, _NONE) | self._chosen.get(frame.parent_id or "", _NONE):
+            for feed in group.members | group.late:
+                if self._places.wanted(feed, frame):
+                    self._write(feed, payload)
+
+
+_NONE: Final[frozenset[Group]] = frozenset()

@@ -20,7 +20,7 @@ from orchestrator.api.errors import OriginNotAllowed
 from orchestrator.api.feed.frames import Frames
 from orchestrator.api.feed.hub import CLOSE_S, Close, Feed, Hub
 from orchestrator.api.query import Query, refuse
-from orchestrator.errors import CursorExpired
+from orchestrator.errors import CursorExpired, Unavailable
 from orchestrator.events import Cursor, EventKind
 from orchestrator.subscription import EARLIEST, LATEST, FeedItem
 
@@ -92,6 +92,8 @@ async def _serve(feed: Feed, first: FeedItem, items: AsyncIterator[FeedItem], fr
             pass  # the client went away: nothing is owed to it
         except CursorExpired as error:
             await feed.close(Close.EXPIRED, error.resume)
+        except Unavailable:
+            await feed.close(Close.SHUTDOWN, "the service stops")
         except Exception:
             log.exception("a feed broke")
             await feed.close(Close.BROKEN, reached)

@@ -3,99 +3,96 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 import msgspec
-import pytest
 from aiohttp import ClientSession, UnixConnector
 
-from orchestrator.api.admin_socket import AdminClient, AdminError, served
+from orchestrator.api.admin_socket import reachable, served
+from orchestrator.datafolder import ADMIN_SOCKET
 from orchestrator.model import Job, Page, Project, Result
-from tests.contract.harness import BELL, MULTI, launched
+from orchestrator.storage.abc import Report
+from tests.contract.harness import BELL, MULTI, Client, launched
 
 
-async def test_everything_a_command_needs(tmp_path: Path) -> None:
-    """Projects, keys, jobs, backends and verify, by the blocking client commands use."""
-    async with launched(data=tmp_path) as service:
-        assert service.bound.admin == tmp_path / "admin.sock"
+@asynccontextmanager
+async def owner(folder: Path) -> AsyncIterator[Client]:
+    """A client of the folder's admin socket."""
+    with reachable(folder / ADMIN_SOCKET) as address:
+        async with ClientSession("http://admin", connector=UnixConnector(address)) as session:
+            yield Client(session, "")
+
+
+async def test_projects_and_keys(tmp_path: Path) -> None:
+    """Made and revoked while the server runs; digests are never told."""
+    async with launched(data=tmp_path) as service, owner(tmp_path) as admin:
+        assert service.bound.admin == tmp_path / ADMIN_SOCKET
         assert stat.S_IMODE(service.bound.admin.stat().st_mode) == 0o600
-
-        def commands() -> dict[str, Any]:
-            assert served(tmp_path)
-            with AdminClient(tmp_path) as admin:
-                added = admin.call("POST", "/projects", {"name": "lab"})
-                made = admin.call("POST", "/keys", {"name": "first"}, query={"project": "lab"})
-                job = msgspec.json.decode(admin.call_bytes("POST", "/jobs", BELL), type=Job)
-                assert msgspec.convert(admin.call("GET", "/projects"), list[Project])[1].name == "lab"
-                assert [key["name"] for key in admin.call("GET", "/keys", query={"project": added["id"]})] == ["first"]
-                assert "digest" not in made["key"]
-                with pytest.raises(AdminError, match="project not found") as refused:
-                    admin.call("GET", "/keys", query={"project": "nothing"})
-                assert (refused.value.status, refused.value.code) == (404, "not_found")
-                with pytest.raises(AdminError) as refused:
-                    admin.call("POST", "/projects", {"name": "x", "extra": 1})
-                assert refused.value.status == 422
-                return {"job": job, "made": made}
-
-        seen = await anyio.to_thread.run_sync(commands)
+        status, project = await admin.ask("POST", "/projects", {"name": "lab"})
+        assert status == 201
+        _, listed = await admin.ask("GET", "/projects")
+        assert [each.name for each in msgspec.convert(listed, list[Project])] == ["default", "lab"]
+        assert (await admin.ask("POST", "/projects", {"name": "lab"}))[0] == 400
+        assert (await admin.ask("POST", "/projects", {"name": "x", "extra": 1}))[0] == 422
+        _, made = await admin.ask("POST", "/keys?project=lab", {"name": "first"})
+        _, keys = await admin.ask("GET", f"/keys?project={project['id']}")
+        assert keys == [made["key"]]
+        assert "digest" not in made["key"]
+        assert (await admin.ask("GET", "/keys?project=nothing"))[0] == 404
         client = await service.stranger()
-        headers = {"Authorization": f"apiKey {seen['made']['secret']}"}
-        assert (await client.ask("GET", "/v0.4/whoami", headers=headers))[0] == 200
-        job_id = seen["job"].id
-        await service.orchestrator.wait(job_id, timeout_s=10)
-
-        def more() -> None:
-            with AdminClient(tmp_path) as admin:
-                page = msgspec.json.decode(
-                    admin.call_bytes("GET", "/jobs", query={"status": "completed", "backend": "simulator"}), type=Page
-                )
-                assert [job.id for job in page.jobs] == [job_id]
-                result = msgspec.json.decode(admin.call_bytes("GET", f"/jobs/{job_id}/result"), type=Result)
-                assert result.probabilities == {0: 0.5, 3: 0.5}
-                parent = admin.call("POST", "/jobs", MULTI)
-                assert len(admin.call("GET", f"/jobs/{parent['id']}/children")) == 3
-                assert admin.call("POST", "/jobs/cancel", {"ids": [job_id]})["answers"] == ["terminal"]
-                assert admin.call("POST", "/jobs/delete", {"ids": [job_id]}) == {"ids": [job_id]}
-                with pytest.raises(AdminError):
-                    admin.call("GET", f"/jobs/{job_id}")
-                assert {entry["capabilities"]["backend"] for entry in admin.call("GET", "/backends")} == {
-                    "simulator", "qpu.aria-1",
-                }  # fmt: skip
-                revoked = admin.call("DELETE", f"/keys/{seen['made']['key']['id']}", query={"project": "lab"})
-                assert revoked["revoked_at"] is not None
-                assert admin.call("POST", "/verify")["problems"] == []
-
-        await anyio.to_thread.run_sync(more)
+        headers = {"Authorization": f"apiKey {made['secret']}"}
+        assert (await client.ask("GET", "/v0.4/whoami", headers=headers))[1]["project_id"] == project["id"]
+        _, revoked = await admin.ask("DELETE", f"/keys/{made['key']['id']}?project=lab")
+        assert revoked["revoked_at"] is not None
         assert (await client.ask("GET", "/v0.4/whoami", headers=headers))[0] == 401
     assert not service.bound.admin.exists()
     assert not served(tmp_path)
 
 
+async def test_jobs_backends_and_verify(tmp_path: Path) -> None:
+    """What commands do with jobs, answered as the domain's own records."""
+    async with launched(data=tmp_path) as service, owner(tmp_path) as admin:
+        status, raw = await admin.raw("POST", "/jobs", BELL)
+        assert status == 201
+        job = msgspec.json.decode(raw, type=Job)
+        await service.orchestrator.wait(job.id, timeout_s=10)
+        _, raw = await admin.raw("GET", "/jobs?status=completed&backend=simulator")
+        assert [each.id for each in msgspec.json.decode(raw, type=Page).jobs] == [job.id]
+        _, raw = await admin.raw("GET", f"/jobs/{job.id}/result")
+        assert msgspec.json.decode(raw, type=Result).probabilities == {0: 0.5, 3: 0.5}
+        _, parent = await admin.ask("POST", "/jobs", MULTI)
+        assert len((await admin.ask("GET", f"/jobs/{parent['id']}/children"))[1]) == 3
+        _, answer = await admin.ask("POST", "/jobs/cancel", {"ids": [job.id]})
+        assert answer == {"ids": [job.id], "answers": ["terminal"]}
+        assert (await admin.ask("POST", "/jobs/delete", {"ids": [job.id]}))[0] == 200
+        assert (await admin.ask("GET", f"/jobs/{job.id}"))[0] == 404
+        assert (await admin.ask("GET", "/jobs?status=odd"))[0] == 400
+        _, backends = await admin.ask("GET", "/backends")
+        assert {each["capabilities"]["backend"] for each in backends} == {"simulator", "qpu.aria-1"}
+        _, raw = await admin.raw("POST", "/verify")
+        assert msgspec.json.decode(raw, type=Report).problems == ()
+
+
 async def test_the_feed_on_the_admin_socket(tmp_path: Path) -> None:
     """`watch` reads any project's events without a key."""
-    async with launched(data=tmp_path) as service:
+    async with launched(data=tmp_path) as service, owner(tmp_path) as admin:
         client = await service.client("lab")
         job_id = await client.submit()
-        connector = UnixConnector(str(service.bound.admin))
-        async with ClientSession("http://admin", connector=connector) as owner:
-            async with owner.ws_connect("/events/v1?cursor=earliest&project=lab&kind=job.submitted") as socket:
-                assert (await socket.receive_json())["job_id"] == job_id
-            async with owner.ws_connect("/events/v1?cursor=earliest&kind=job.submitted") as socket:
-                assert (await socket.receive_json())["type"] == "live"
+        path = "/events/v1?cursor=earliest&kind=job.submitted"
+        async with admin.session.ws_connect(f"{path}&project=lab") as socket:
+            assert (await socket.receive_json())["job_id"] == job_id
+        async with admin.session.ws_connect(path) as socket:
+            assert (await socket.receive_json())["type"] == "live"
 
 
 async def test_a_deep_data_folder(tmp_path: Path) -> None:
     """The path of the folder may be longer than the system lets a socket's address be; a stale socket is replaced."""
     folder = tmp_path / ("d" * 60) / ("e" * 60)
     folder.mkdir(parents=True)
-    (folder / "admin.sock").touch()
-    async with launched(data=folder):
+    (folder / ADMIN_SOCKET).touch()
+    async with launched(data=folder), owner(folder) as admin:
         assert await anyio.to_thread.run_sync(served, folder)
-
-        def ask() -> Any:
-            with AdminClient(folder) as admin:
-                return admin.call("GET", "/healthz")
-
-        assert await anyio.to_thread.run_sync(ask) == {"status": "ok"}
+        assert await admin.ask("GET", "/healthz") == (200, {"status": "ok"})

@@ -1,0 +1,151 @@
+"""One client's connection: a websocket, or a stream of server-sent events. Both are written to in whole frames.
+
+Writing is synchronous and joins the transport's buffer, whose size is bounded: `full` tells that the client takes
+less than it is sent, `drained` waits until it has caught up. Frames are made by the `wire`, outside.
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final
+
+import anyio
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from orchestrator.api.endpoint import REQUEST_ID
+from orchestrator.api.feed.frames import EVENT_STREAM, WEBSOCKET, CloseFrame, Wire, encode
+
+HEARTBEAT_S: Final = 15.0
+#: Bytes a connection may hold in our memory before it counts as full, and in the kernel's.
+BUFFER: Final = 65_536
+_KERNEL_BUFFER: Final = 262_144
+_MAX_MESSAGE: Final = 65_536
+_MAX_REASON: Final = 123
+
+
+class Connection(ABC):
+    """See the module.
+
+    Attributes:
+        beat_s: Seconds between calls of `beat` that it wants; None if it keeps alive by itself.
+    """
+
+    wire: ClassVar[Wire]
+    beat_s: ClassVar[float | None] = None
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._transport = request.transport
+        self._writer: AbstractStreamWriter
+
+    async def open(self, request_id: str) -> web.StreamResponse:
+        """Answer the request's head; what is answered here is the handler's response.
+
+        Raises:
+            ConnectionError: The client is gone.
+        """
+        if self._transport is None:
+            raise ConnectionResetError("the client left")
+        self._transport.set_write_buffer_limits(high=BUFFER)
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
+        response = self._response()
+        response.headers[REQUEST_ID] = request_id
+        writer = await response.prepare(self._request)
+        if writer is None:
+            raise ConnectionResetError("the client left")
+        self._writer = writer
+        return response
+
+    @abstractmethod
+    def _response(self) -> web.StreamResponse: ...
+
+    def write(self, data: bytes) -> bool:
+        """Hand bytes over; False if the client left or does not keep up, and has to be waited for."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(data)
+        return not self._request.protocol.writing_paused
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client left."""
+        return self._transport is None or self._transport.is_closing()
+
+    async def drained(self) -> None:
+        """Wait until the client has taken most of what it was sent, or has left."""
+        await self._writer.drain()
+
+    @abstractmethod
+    async def listen(self) -> None:
+        """Return when the client leaves, if that can be heard."""
+
+    def beat(self) -> None:
+        """Keep the connection alive."""
+
+    @abstractmethod
+    async def close(self, code: int, reason: str) -> bool:
+        """Say why and end it; False if the client had ended it before. Waits for the client."""
+
+    def abort(self) -> None:
+        """End it at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class WebSocket(Connection):
+    """A websocket. aiohttp pings it, and closes one that does not answer."""
+
+    wire = WEBSOCKET
+
+    def __init__(self, request: web.Request, close_s: float) -> None:
+        super().__init__(request)
+        self._socket = web.WebSocketResponse(
+            heartbeat=HEARTBEAT_S, timeout=close_s, max_msg_size=_MAX_MESSAGE, compress=False
+        )
+
+    def _response(self) -> web.StreamResponse:
+        return self._socket
+
+    async def listen(self) -> None:
+        """What a client says is ignored; its pings are answered."""
+        async for _ in self._socket:
+            pass
+
+    async def close(self, code: int, reason: str) -> bool:
+        return await self._socket.close(code=code, message=reason.encode()[:_MAX_REASON])
+
+
+class EventStream(Connection):
+    """Server-sent events. That the client left shows at the next write, a heartbeat's at the latest."""
+
+    wire = EVENT_STREAM
+    beat_s = HEARTBEAT_S
+
+    def _response(self) -> web.StreamResponse:
+        self._stream = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+        return self._stream
+
+    async def open(self, request_id: str) -> web.StreamResponse:
+        response = await super().open(request_id)
+        await self._stream.write(b":\n\n")  # sends the head with it
+        return response
+
+    async def listen(self) -> None:
+        await anyio.sleep_forever()
+
+    def beat(self) -> None:
+        self.write(self.wire.joined((b":\n\n",)))
+
+    async def close(self, code: int, reason: str) -> bool:
+        if self.gone:
+            return False
+        self.write(self.wire.joined((self.wire.frame(encode(CloseFrame(code=code, reason=reason))),)))
+        await self._stream.write_eof()
+        return True
