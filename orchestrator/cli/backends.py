@@ -36,8 +36,5 @@ async def _list(target: Target, *, as_json: bool) -> None:
         ]
         for each in found
     ]
-    table(
-        ["backend", "status", "qubits", "queue", "native gates", "noise models"],
-        rows,
-        optional=["native gates", "queue"],
-    )
+    titles = ["backend", "status", "qubits", "queue", "native gates", "noise models"]
+    table(titles, rows, optional=["native gates", "queue"], wrap="noise models")

@@ -43,7 +43,7 @@ def lines(board: Board) -> Iterator[Show]:
     def show(frame: FeedFrame) -> None:
         if isinstance(frame, FeedEvent):
             row = board.rows.get(frame.job_id or "")
-            out.print(line(frame, row.name.strip() if row else None), soft_wrap=True)
+            out.print(line(frame, row.job.name if row else None), soft_wrap=True)
         elif isinstance(frame, FeedGap):
             out.print(f"(events up to {frame.cursor} are gone)")
 

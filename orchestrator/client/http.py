@@ -125,7 +125,7 @@ class Client:
                 async with aclosing(self.events(jobs=[job_id])) as frames:
                     while not job.terminal:
                         frame = await anext(frames)
-                        if not isinstance(frame, FeedEvent) or frame.after in TERMINAL:
+                        if not isinstance(frame, FeedEvent) or (frame.job_id == job_id and frame.after in TERMINAL):
                             job = await self.get(job_id)
             except FeedUnavailable:
                 job = await self._poll(job_id)
@@ -226,7 +226,7 @@ class Client:
         try:
             if status >= 400:
                 refusal = msgspec.json.decode(body, type=dict[str, Any])
-                raise RemoteError(status, str(refusal.get("code", status)), str(refusal.get("message", "refused")))
+                raise RemoteError(status, str(refusal.get("code", status)), _told(refusal))
             return msgspec.json.decode(body, type=shape)
         except msgspec.DecodeError:
             raise RemoteError(status, "unexpected_answer", f"HTTP {status}, not an answer of this API") from None
@@ -244,6 +244,14 @@ def job_body(work: Work, **options: Any) -> dict[str, Any]:
         return {"type": CIRCUIT, "backend": "simulator", "input": write_circuit(work), **options}
     circuits = [write_circuit(circuit) for circuit in work]
     return {"type": MULTI_CIRCUIT, "backend": "simulator", "input": {"circuits": circuits}, **options}
+
+
+def _told(refusal: dict[str, Any]) -> str:
+    """What a refusal says, and which members it is about."""
+    message = str(refusal.get("message", "refused"))
+    validation = refusal.get("validation")
+    members = validation.get("keys") if isinstance(validation, dict) else None
+    return f"{message} ({', '.join(map(str, members))})" if members else message
 
 
 def _given(**params: str | int | None) -> dict[str, str | int]:
