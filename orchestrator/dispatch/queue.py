@@ -6,9 +6,10 @@ the store in pages. The store's guarded write decides whether a job taken from h
 out of date costs nothing but its refusal.
 
 While the window is *behind* (the store holds jobs it does not), an offer with an id beyond the window's end is
-left to the refill, and one before it is kept: ids are ordered by submission, commits nearly so. A reader of the
-store may see a commit before its notice arrives here, so the same job can come both ways: it is kept once, and
-not at all while it is being worked on.
+left to the refill, and one before it is kept: ids are ordered by submission, commits nearly so. Because they are
+only nearly so, the next refill begins before the oldest job that was left to it. A reader of the store may see
+a commit before its notice arrives here, so the same job can come both ways: it is kept once, and not at all
+while it is being worked on.
 """
 
 from __future__ import annotations
@@ -63,8 +64,7 @@ class WaitingQueue:
         self._bytes = 0
         self._last_id = ""
         self._behind = True
-        self._missed = 0
-        self._rewound = False
+        self._missed: str | None = None
         self._page = FIRST_PAGE
         self._refilling = False
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -80,18 +80,19 @@ class WaitingQueue:
     def offer(self, entry: Entry) -> None:
         """A job was committed in this queue's status."""
         job_id = entry.job.id
-        if self._behind and job_id > self._last_id:
-            self._missed += 1
-        elif len(self._entries) >= WINDOW_JOBS or self._bytes >= WINDOW_BYTES:
+        full = len(self._entries) >= WINDOW_JOBS or self._bytes >= WINDOW_BYTES
+        if full or (self._behind and job_id > self._last_id):
             self.overlook(job_id)
-        else:
-            self._append(entry)
-            self._last_id = max(self._last_id, job_id)
+            return
+        self._append(entry)
+        self._last_id = max(self._last_id, job_id)
         self._wake()
 
     def overlook(self, job_id: str) -> None:
         """A job is in the store that was not taken in: it is left to the refill, which begins before it."""
-        self._rewind(min(self._last_id, job_id[:-1]))
+        self._behind = True
+        self._missed = job_id if self._missed is None else min(self._missed, job_id)
+        self._wake()
 
     def put_back(self, entry: Entry, delay_s: float) -> None:
         """A job that has to wait before it runs again; it takes the place of an older record of it."""
@@ -119,11 +120,7 @@ class WaitingQueue:
     def resync(self) -> None:
         """Read the store again from its beginning when nothing is in view: a lost notice costs time, never a job."""
         if not self._entries:
-            self._rewind("")
-
-    def _rewind(self, last_id: str) -> None:
-        self._behind, self._last_id, self._rewound = True, last_id, True
-        self._wake()
+            self.overlook("")
 
     async def take(self, limit: int) -> list[Entry]:
         """Up to `limit` entries; waits until there is one."""
@@ -141,17 +138,18 @@ class WaitingQueue:
 
     async def _refill(self) -> None:
         """Take in the next page; one at a time, or a page read earlier could pass over jobs of a later one."""
-        self._refilling, self._missed, self._rewound = True, 0, False
+        self._refilling = True
+        if self._missed is not None:
+            self._last_id, self._missed = min(self._last_id, self._missed[:-1]), None
         limit = self._page
         try:
             page = [Entry(*row) for row in await self._fetch(self._last_id or None, limit)]
-            if not self._rewound:
-                for entry in page:
-                    self._append(entry)
-                    self._last_id = entry.job.id
-                self._behind = len(page) == limit or self._missed > 0
-                if size := sum(entry.size for entry in page):
-                    self._page = max(1, min(PAGE, WINDOW_BYTES * len(page) // size))
+            for entry in page:
+                self._append(entry)
+                self._last_id = entry.job.id
+            self._behind = len(page) == limit or self._missed is not None
+            if size := sum(entry.size for entry in page):
+                self._page = max(1, min(PAGE, WINDOW_BYTES * len(page) // size))
         finally:
             self._refilling = False
             self._wake()
