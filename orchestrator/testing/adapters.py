@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import anyio
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.circuits.ir import Circuit, Gate
+from orchestrator.clock import Clock
 from orchestrator.model import Result
+from orchestrator.service import Orchestrator
+from orchestrator.settings import DispatchSettings, Settings
+from orchestrator.storage.abc import Store
+from orchestrator.testing.clock import ManualClock
+
+#: A circuit to submit.
+FLIP: Final = Circuit(qubits=1, gates=(Gate("x", (0,)),))
 
 
 def zeros(attempt: Attempt) -> Result:
@@ -89,3 +100,25 @@ class ScriptedAdapter(Adapter):
 
     async def heartbeat(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
         return attempts if self.vouching else ()
+
+
+def serving(
+    *adapters: Adapter,
+    data: Path | None = None,
+    store: Store | None = None,
+    clock: Clock | None = None,
+    seed: int = 0,
+    **dispatch: Any,
+) -> Orchestrator:
+    """An orchestrator over these adapters, to be entered; it does not wait for running attempts when it is left.
+
+    Args:
+        data: Folder of a SQLite store; without it and `store`, everything is kept in memory.
+        clock: By default one that a test moves by hand, `ManualClock`.
+        dispatch: Members of `DispatchSettings`.
+    """
+    settings = Settings(dispatch=DispatchSettings(**{"drain_s": 0.0, **dispatch}))
+    rng = random.Random(seed)
+    return Orchestrator.open(
+        data, settings=settings, adapters=adapters, store=store, clock=clock or ManualClock(), rng=rng
+    )
