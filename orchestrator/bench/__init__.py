@@ -1,0 +1,1 @@
+"""What this machine makes of the orchestrator: ``orchestrator bench`` (docs/performance.md)."""

@@ -1,0 +1,85 @@
+"""``orchestrator bench``: what this machine makes of the orchestrator."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.options import json_option
+from orchestrator.cli.output import console, emit, table
+
+if TYPE_CHECKING:
+    from orchestrator.bench.plan import Sizes
+    from orchestrator.bench.report import Figure, Report
+
+
+@click.command()
+@json_option
+@click.option("--quick", "size", flag_value="QUICK", help="One short round: is everything in order?")
+@click.option("--full", "size", flag_value="FULL", help="With 1,000,000 finished jobs; takes some minutes and 2 GB.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder on the disk to be measured; a temporary one unless given. Everything made there is removed.",
+)
+def command(as_json: bool, size: str | None, data: Path | None) -> None:
+    """Measure life cycles, latencies and HTTP on this machine, and print them with the conditions.
+
+    No-op jobs go the normal way: stored with their input, dispatched, four events each, every commit synced. Figures
+    are medians of five rounds; compare ratios rather than figures where others use the machine too.
+    """
+    from orchestrator.bench import plan  # noqa: PLC0415 - brings aiohttp
+    from orchestrator.process import run  # noqa: PLC0415
+
+    sizes: Sizes = getattr(plan, size or "USUAL")
+    if data is not None:
+        data.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="orchestrator-bench-", dir=data) as folder:
+        if as_json:
+            emit(run(_measured(Path(folder), sizes, lambda _: None)))
+            return
+        out = console()
+        with out.status("measuring") as status:
+            report = run(_measured(Path(folder), sizes, status.update))
+        _show(report)
+
+
+async def _measured(folder: Path, sizes: Sizes, tell: Callable[[str], None]) -> Report:
+    from orchestrator.bench.conditions import conditions  # noqa: PLC0415
+    from orchestrator.bench.plan import Bench  # noqa: PLC0415
+    from orchestrator.bench.report import report  # noqa: PLC0415
+
+    before = conditions(folder)
+    return report(before, sizes, await Bench(folder, sizes, tell).run())
+
+
+def _show(report: Report) -> None:
+    from orchestrator.bench.report import SECTIONS  # noqa: PLC0415
+
+    here, out = report.conditions, console()
+    versions = ", ".join(f"{name} {number}" for name, number in here.versions.items())
+    out.print(f"{here.cpu}, {here.cores} cores, {here.system}; load average {here.load_average:.1f}")
+    out.print(f"Python {here.python}, {here.loop}, {versions}")
+    out.print(f"synchronous = {here.synchronous}, one write and sync {here.fsync_ms:.2f} ms; four events a job")
+    out.print(f"medians of {report.sizes.rounds} rounds, {report.sizes.seconds:g} s for each figure")
+    for title, rows in SECTIONS:
+        out.print(f"\n[bold]{title.format(finished=report.sizes.finished)}[/]")
+        figures = [report.figures[row.name] for row in rows if row.name in report.figures]
+        table(("figure", "value", "unit", "lowest", "highest", "reach", ""), [_line(figure) for figure in figures])
+    for note in report.notes:
+        out.print(note)
+
+
+def _line(figure: Figure) -> tuple[str, ...]:
+    reach = "" if figure.reach is None else f"{'≤' if figure.most else '≥'} {_number(figure.reach)}"
+    verdict = {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[figure.reached]
+    low, high = min(figure.rounds), max(figure.rounds)
+    return figure.title, f"[bold]{_number(figure.value)}[/]", figure.unit, _number(low), _number(high), reach, verdict
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
