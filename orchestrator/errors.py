@@ -107,6 +107,26 @@ class KeyNotFound(OrchestratorError):
         super().__init__(f"key not found: {key_id}")
 
 
+class HookNotFound(OrchestratorError):
+    """No hook of that id in the project."""
+
+    code = "not_found"
+
+    def __init__(self, hook_id: str) -> None:
+        super().__init__("hook not found")
+        self.hook_id = hook_id
+
+
+class DeliveryNotFound(OrchestratorError):
+    """The hook has no delivery of that id; retention may have removed it."""
+
+    code = "not_found"
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__("delivery not found")
+        self.delivery_id = delivery_id
+
+
 class IllegalTransition(OrchestratorError):
     """The state machine has no such move; nothing changed."""
 
@@ -184,6 +204,15 @@ class AdapterUnavailable(OrchestratorError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"adapter {name!r} is unavailable: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class ChannelUnavailable(InvalidRequest):
+    """A notification channel is not enabled, missing or broken; names it and the reason."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"channel {name!r} is unavailable: {reason}", code="channel_unavailable", fields=("channel",))
         self.name = name
         self.reason = reason
 

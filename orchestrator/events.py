@@ -30,13 +30,15 @@ class EventKind(StrEnum):
     JOB_DELETED = "job.deleted"
     BACKEND_CALIBRATED = "backend.calibrated"
     BACKEND_CHANGED = "backend.changed"
+    HOOK_TEST = "hook.test"
+    """Sent to a hook when somebody tries it; never in the log."""
 
 
 KIND_OF: dict[Cause, EventKind] = {cause: EventKind(f"job.{cause}") for cause in Cause}
 CAUSE_OF: dict[EventKind, Cause] = {kind: cause for cause, kind in KIND_OF.items()}
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One committed event.
 
     Attributes:

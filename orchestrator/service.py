@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import anyio
 import msgspec
@@ -35,6 +35,7 @@ from orchestrator.datafolder import DATABASE, owned
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.stats import QueueStats
 from orchestrator.errors import (
+    BackendNotFound,
     InvalidRequest,
     JobCanceled,
     JobFailed,
@@ -42,9 +43,13 @@ from orchestrator.errors import (
     ResultNotReady,
     UnsupportedEventLoop,
 )
-from orchestrator.housekeeping import keep_house
+from orchestrator.housekeeping import keep_house, keep_outbox
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, Page, Project, Result
+from orchestrator.notify.abc import Channel
+from orchestrator.notify.listeners import F, Listener, Listeners, kinds_of
+from orchestrator.notify.notifier import Notifier
+from orchestrator.notify.service import Hooks
 from orchestrator.settings import Settings
 from orchestrator.storage.abc import Committed, Idempotency, JobFilter, Report, Store, Submit
 from orchestrator.storage.ledger import calibration, cancellation, deletion
@@ -54,6 +59,8 @@ from orchestrator.waiting import RecentJobs
 from orchestrator.workers.pool import WorkerPool
 
 CLOSE_LIMIT_S: Final = 10.0
+#: At a stop, time for deliveries and in-process hooks under way.
+NOTIFY_LIMIT_S: Final = 2.0
 _result = msgspec.json.Decoder(Result).decode
 
 
@@ -70,22 +77,33 @@ class Orchestrator(AsyncContextManagerMixin):
 
     Attributes:
         project: The first project.
+        hooks: Notification rules.
         store, bus, accounts, backends, workers: The parts, for those who serve or watch an orchestrator.
     """
 
     project: Project
     backends: Backends
     accounts: Accounts
+    hooks: Hooks
     bus: Bus
 
     def __init__(
-        self, store: Store, settings: Settings, adapters: Sequence[Adapter] | None, clock: Clock, rng: random.Random
+        self,
+        store: Store,
+        settings: Settings,
+        adapters: Sequence[Adapter] | None,
+        channels: Sequence[Channel],
+        *,
+        clock: Clock,
+        rng: random.Random,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.store = store
         self.data: Path | None = None
         self._adapters = adapters
+        self._channels = channels
+        self._listeners = Listeners()
         self._rng = rng
 
     @classmethod
@@ -95,6 +113,7 @@ class Orchestrator(AsyncContextManagerMixin):
         *,
         settings: Settings | None = None,
         adapters: Sequence[Adapter] | None = None,
+        channels: Sequence[Channel] = (),
         store: Store | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -104,6 +123,7 @@ class Orchestrator(AsyncContextManagerMixin):
         Args:
             data: Folder of the SQLite store; None keeps everything in memory.
             adapters: Adapters to serve, not yet opened; None discovers the installed ones `settings` names.
+            channels: Notification channels of your own, not yet opened, beside those `settings` names.
             store: A store of your own instead, not yet opened.
             clock, rng: Time and randomness.
 
@@ -117,7 +137,7 @@ class Orchestrator(AsyncContextManagerMixin):
         folder = None if data is None else Path(data)
         if store is None:
             store = _store(folder, settings, clock)
-        self = cls(store, settings, adapters, clock, rng or random.Random())
+        self = cls(store, settings, adapters, channels, clock=clock, rng=rng or random.Random())
         self.data = folder
         return self
 
@@ -132,9 +152,13 @@ class Orchestrator(AsyncContextManagerMixin):
             await self._open(stack)
             async with anyio.create_task_group() as tasks:
                 self._dispatcher.start(tasks)
+                self._notifier.start(tasks)
+                self._listeners.start(tasks)
                 keep_days = self.settings.storage.keep_finished_days
                 trimmed = self._recent.forget
                 tasks.start_soon(lambda: keep_house(self.store, self.clock, keep_days, on_trimmed=trimmed))
+                keep_days = self.settings.notify.keep_days
+                tasks.start_soon(lambda: keep_outbox(self.store.outbox, self.clock, keep_days))
                 try:
                     yield self
                 except Exception as error:
@@ -142,6 +166,9 @@ class Orchestrator(AsyncContextManagerMixin):
                 finally:
                     with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                         await self._dispatcher.drain()
+                    with anyio.move_on_after(NOTIFY_LIMIT_S, shield=True):
+                        await self._notifier.drain()
+                        await self._listeners.drain()
                     tasks.cancel_scope.cancel()
             with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                 await self._dispatcher.put_back()
@@ -154,7 +181,8 @@ class Orchestrator(AsyncContextManagerMixin):
         self.bus.subscribe(self._recent.notice)
         if self.data is not None:
             stack.enter_context(owned(self.data))
-        await self.store.open(self._committed)
+        self._notifier = Notifier(self.store, self.settings, self.clock, self._rng, given=self._channels)
+        await self.store.open(self._committed, self._notifier.route)
         stack.push_async_callback(self.store.aclose)
         new_id = uuid7_factory(self.clock)
         self.accounts = Accounts(self.store, self.clock, new_id)
@@ -174,11 +202,28 @@ class Orchestrator(AsyncContextManagerMixin):
         self._dispatcher = Dispatcher(
             served, self.store, self.settings.dispatch, self.clock, self._rng, apply=self.store.apply
         )
+        self.hooks = await self._notifier.open(
+            new_id,
+            project=self.project.id,
+            project_of=self.accounts.project,
+            result_of=lambda job: self.fetch_result(job.id, project=job.project_id),
+            resolve=self._full_name,
+        )
+        stack.push_async_callback(self._notifier.aclose)
         await self._dispatcher.recover()
         self.bus.subscribe(self._dispatcher.notice)
+        self.bus.subscribe(self._notifier.notice)
+        self.bus.subscribe(self._listeners.notice)
 
     def _committed(self, entries: Sequence[Committed]) -> None:
         self.bus.publish(entries)
+
+    def _full_name(self, backend: str) -> str:
+        """The full name of a backend; one that is not served now may be again."""
+        try:
+            return self.backends.resolve(backend)
+        except BackendNotFound:
+            return backend
 
     async def _open_backends(self, new_id: Any) -> None:
         adapters = self._adapters
@@ -464,6 +509,30 @@ class Orchestrator(AsyncContextManagerMixin):
             CursorExpired: Retention has removed events after it.
         """
         return self._log.read(cursor, project_id=project or self.project.id, jobs=jobs, kinds=kinds)
+
+    @overload
+    def on(self, kind: str | Collection[str]) -> Callable[[F], F]: ...
+
+    @overload
+    def on(self, kind: str | Collection[str], function: F) -> F: ...
+
+    def on(self, kind: str | Collection[str], function: Listener | None = None) -> Any:
+        """Call a coroutine function with every committed event of a kind, or of several, of all projects.
+
+        As a decorator, ``@orchestrator.on("job.completed")``, or with the function as second argument; before
+        the orchestrator is entered or after. Functions run outside of any transition, each with a bounded queue and
+        a task of its own; what one raises is logged.
+
+        Raises:
+            InvalidRequest: There is no event of that kind.
+        """
+        kinds = kinds_of(kind)
+
+        def register(function: F) -> F:
+            self._listeners.add(kinds, function)
+            return function
+
+        return register if function is None else register(function)
 
     def last_cursor(self) -> str:
         """The cursor of the newest committed event."""

@@ -1,6 +1,7 @@
 """Settings: TOML in `configs/`, defaults < file < environment < command line.
 
-Unknown keys are refused with a suggestion. Every plugin owns the table ``[plugins.<name>]``, which only it reads.
+Unknown keys are refused with a suggestion. Every plugin owns the table ``[plugins.<name>]``, which only it reads, and
+every notification channel the table ``[channels.<name>]``.
 Environment variables are named ``ORCHESTRATOR_<SECTION>__<KEY>``, for example ``ORCHESTRATOR_DISPATCH__LEASE_S``, and
 ``ORCHESTRATOR_PLUGINS__<PLUGIN>__<KEY>``; lists stand in files alone.
 """
@@ -88,20 +89,38 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     count: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
+class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Notifications.
+
+    Attributes:
+        channels: Channels that hooks may use, by the names of their entry points.
+        public_url: Address under which people reach this server; notifications link to ``<public_url>/jobs/<id>``.
+            Empty for no links.
+        keep_days: Days to keep delivered and dead deliveries, and the log of attempts; 0 keeps all.
+    """
+
+    channels: tuple[str, ...] = ("webhook",)
+    public_url: str = ""
+    keep_days: Amount = 30.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings.
 
     Attributes:
         backends: Names of the adapters to load; empty for all installed ones.
         plugins: One table for each plugin, read by the plugin itself.
+        channels: One table for each notification channel, read by the channel itself.
     """
 
     server: ServerSettings = ServerSettings()
     storage: StorageSettings = StorageSettings()
     dispatch: DispatchSettings = DispatchSettings()
     workers: WorkerSettings = WorkerSettings()
+    notify: NotifySettings = NotifySettings()
     backends: tuple[str, ...] = ()
     plugins: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    channels: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 
 def load(

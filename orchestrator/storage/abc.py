@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from orchestrator.events import Event, EventKind
+from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import ApiKey, Characterization, Job, Project
+from orchestrator.storage.outbox import Outbox
 
 
 @dataclass(slots=True)
@@ -123,17 +125,21 @@ class Committed(NamedTuple):
 
 
 OnCommit = Callable[[Sequence[Committed]], None]
+#: Which deliveries follow from the events of a batch, in log order. Called inside the transaction, on whatever thread
+#: that has; has to be quick and must not raise.
+Route = Callable[[Sequence[Committed]], Sequence[Delivery]]
 
 
 class Store(ABC):
     """See the module. Opened once, closed once, used from one event loop."""
 
     epoch: str
+    outbox: Outbox
 
     @abstractmethod
-    async def open(self, on_commit: OnCommit) -> None:
+    async def open(self, on_commit: OnCommit, route: Route | None = None) -> None:
         """Open or create. `on_commit` is told of each commit, in log order, before its callers are answered;
-        it must not raise.
+        it must not raise. What `route` answers for a batch is inserted into the outbox in the batch's own commit.
 
         Raises:
             StorageRefused: Foreign, corrupt or newer data; nothing was modified.

@@ -9,7 +9,8 @@ Rules kept here, and nowhere else:
 * a parent's status is `derive_parent` of its children, settled in the commit that moved a child;
 * when a parent fails its active children are canceled, when it is deleted they are deleted (a parent is canceled
   by canceling its children: its status is theirs);
-* sequences are consecutive in commit order.
+* sequences are consecutive in commit order;
+* what is to be delivered of an event enters the outbox with the event.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import msgspec
 
 from orchestrator.errors import IdempotencyMismatch
 from orchestrator.events import KIND_OF, Event, EventKind
+from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import ACTIVE, TERMINAL, Cause, JobStatus, derive_parent, path, transition
 from orchestrator.model import Characterization, Failure, Job
-from orchestrator.storage.abc import Apply, Committed, Draft, Move, Record, Submit, Write
+from orchestrator.storage.abc import Apply, Committed, Draft, Move, Record, Route, Submit, Write
 
 replace = msgspec.structs.replace
 
@@ -46,6 +48,9 @@ class Tables(Protocol):
 
     def append_events(self, events: Sequence[Event]) -> None:
         """Add events."""
+
+    def insert_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Add rows of the outbox, without those that are there and those of hooks that are gone."""
 
     def insert_characterization(self, item: Characterization) -> None:
         """Add a recorded calibration."""
@@ -70,7 +75,9 @@ class Tables(Protocol):
 Answer = Job | list[bool] | IdempotencyMismatch | None
 
 
-def run(tables: Tables, operations: Sequence[Write], sequence: int, now: int) -> tuple[list[Answer], list[Committed]]:
+def run(
+    tables: Tables, operations: Sequence[Write], sequence: int, now: int, route: Route | None = None
+) -> tuple[list[Answer], list[Committed]]:
     """Run a batch; `sequence` is the last one used. Answers per operation, and what was recorded, in log order."""
     log = _Log(sequence)
     answers: list[Answer] = [None] * len(operations)
@@ -89,6 +96,8 @@ def run(tables: Tables, operations: Sequence[Write], sequence: int, now: int) ->
     for index, answer in flags.items():
         answers[index] = answer
     if log.entries:
+        if route is not None and (deliveries := route(log.entries)):
+            tables.insert_deliveries(deliveries)
         tables.append_events([entry.event for entry in log.entries])
     return answers, log.entries
 

@@ -20,7 +20,8 @@ from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import ApiKey, Characterization, Job, Project
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Store, Submit, Write
+from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit, Write
+from orchestrator.storage.memory_outbox import MemoryOutbox
 from orchestrator.storage.memory_tables import MemoryTables
 from orchestrator.storage.verify import verify
 
@@ -31,15 +32,18 @@ class MemoryStore(Store):
     def __init__(self, clock: Clock) -> None:
         self.epoch = secrets.token_hex(8)
         self._clock = clock
-        self._tables = MemoryTables()
+        self.outbox = outbox = MemoryOutbox(self._turn)
+        self._tables = MemoryTables(outbox)
         self._projects: dict[str, Project] = {}
         self._keys: dict[str, ApiKey] = {}
         self._sequence = 0
         self._horizon = 0
         self._on_commit: OnCommit | None = None
+        self._route: Route | None = None
 
-    async def open(self, on_commit: OnCommit) -> None:
+    async def open(self, on_commit: OnCommit, route: Route | None = None) -> None:
         self._on_commit = on_commit
+        self._route = route
 
     async def aclose(self) -> None:
         if self._on_commit is not None:
@@ -63,7 +67,8 @@ class MemoryStore(Store):
     async def _write(self, operation: Write) -> Any:
         on_commit = await self._turn()
         try:
-            (answer,), entries = ledger.run(self._tables, [operation], self._sequence, self._clock.now_ms())
+            now = self._clock.now_ms()
+            (answer,), entries = ledger.run(self._tables, [operation], self._sequence, now, self._route)
         except BaseException:
             self._tables.rollback()
             raise

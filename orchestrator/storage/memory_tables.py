@@ -13,9 +13,11 @@ from functools import partial
 
 from orchestrator.errors import StorageError
 from orchestrator.events import Event
+from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Characterization, Job
 from orchestrator.storage.abc import Draft, JobFilter, Move
+from orchestrator.storage.memory_outbox import MemoryOutbox
 
 
 class MemoryTables:
@@ -29,7 +31,8 @@ class MemoryTables:
         families: Ids of a parent's children.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: MemoryOutbox) -> None:
+        self._outbox = outbox
         self.jobs: dict[str, Job] = {}
         self.inputs: dict[str, bytes] = {}
         self.compiled: dict[str, bytes] = {}
@@ -101,6 +104,11 @@ class MemoryTables:
             self.events[event.sequence] = event
             if event.job_id is not None:
                 self.history.setdefault(event.job_id, []).append(event.sequence)
+
+    def insert_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            if self._outbox.insert(delivery):
+                self._undo.append(partial(self._outbox.discard, delivery))
 
     def insert_characterization(self, item: Characterization) -> None:
         if item.id in self.characterizations:

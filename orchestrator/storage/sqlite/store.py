@@ -16,10 +16,11 @@ from orchestrator.errors import StorageError, StorageFull, StorageRefused
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import ApiKey, Characterization, Job, Project
-from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Store, Submit
+from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit
 from orchestrator.storage.sqlite import header, queries, rows
 from orchestrator.storage.sqlite.connection import CLOSE_LIMIT_S, Connection, connect_reader, connect_writer
 from orchestrator.storage.sqlite.migrate import available, migrate
+from orchestrator.storage.sqlite.outbox import SqliteOutbox
 from orchestrator.storage.sqlite.reading import array, bodies, fetch, fold, head
 from orchestrator.storage.sqlite.retention import trim
 from orchestrator.storage.sqlite.writer import Writer
@@ -49,8 +50,9 @@ class SqliteStore(Store):
         self._connections: list[Connection] = []
         self._readers: list[Connection] = []
         self._turn = 0
+        self.outbox = SqliteOutbox(self._read, self._call)
 
-    async def open(self, on_commit: OnCommit) -> None:
+    async def open(self, on_commit: OnCommit, route: Route | None = None) -> None:
         try:
             header.check(self.path, max(available()))
             connection = await connect_writer(self.path, synchronous=self._synchronous)
@@ -65,7 +67,7 @@ class SqliteStore(Store):
                 raise _refusal(error) from error
             raise
         self._readers = self._connections[1:]
-        self._writer = Writer(connection, sequence=sequence, now=self._clock.now_ms, on_commit=on_commit)
+        self._writer = Writer(connection, sequence=sequence, now=self._clock.now_ms, on_commit=on_commit, route=route)
         self._task = asyncio.create_task(self._writer.run(), name="sqlite writer")
 
     async def aclose(self) -> None:
@@ -117,6 +119,9 @@ class SqliteStore(Store):
 
     async def put_key(self, key: ApiKey) -> None:
         await self._execute("put_key", (key.id, key.project_id, key.name, key.digest, key.created_at, key.revoked_at))
+
+    async def _call(self, call: Callable[[sqlite3.Connection], Any]) -> Any:
+        return await self._writer.write(call)
 
     async def _execute(self, name: str, arguments: tuple[Any, ...]) -> None:
         await self._writer.write(lambda connection: connection.execute(_WRITE[name], arguments).rowcount)

@@ -8,10 +8,12 @@ from itertools import chain
 from typing import Any, Final
 
 from orchestrator.events import Event
+from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Characterization, Job
 from orchestrator.storage.abc import Draft, Move
 from orchestrator.storage.sqlite import queries, rows
+from orchestrator.storage.sqlite.outbox import delivery_row
 
 _WRITE = queries.load("write")
 _READ = queries.load("read")
@@ -26,14 +28,14 @@ class SqliteTables:
         self._execute = connection.execute
         self._executemany = connection.executemany
 
-    def _each(self, name: str, table: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _each(self, name: str, table: Sequence[tuple[Any, ...]], group: str = "write") -> list[Any]:
         """Run a statement over rows, many at a time; what it returns."""
         found: list[Any] = []
         done = 0
         while left := len(table) - done:
             number = min(_ROWS, 1 << left.bit_length() - 1)
             values = tuple(chain.from_iterable(table[done : done + number]))
-            found += self._execute(queries.repeated("write", name, number), values).fetchall()
+            found += self._execute(queries.repeated(group, name, number), values).fetchall()
             done += number
         return found
 
@@ -54,6 +56,9 @@ class SqliteTables:
 
     def append_events(self, events: Sequence[Event]) -> None:
         self._each("insert_events", [rows.event_row(event) for event in events])
+
+    def insert_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        self._each("insert_deliveries", [delivery_row(delivery) for delivery in deliveries], "outbox")
 
     def insert_characterization(self, item: Characterization) -> None:
         body = rows.encode(item).decode()

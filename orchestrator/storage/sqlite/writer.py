@@ -19,7 +19,7 @@ import structlog
 
 from orchestrator.errors import StorageError, StorageFull
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Apply, Committed, OnCommit, Record, Submit, Write
+from orchestrator.storage.abc import Apply, Committed, OnCommit, Record, Route, Submit, Write
 from orchestrator.storage.sqlite.connection import Connection
 from orchestrator.storage.sqlite.tables import SqliteTables
 
@@ -37,7 +37,7 @@ class Writer:
     Args:
         sequence: The last sequence in the log.
         now: Wall clock, Unix milliseconds.
-        on_commit: See `Store.open`.
+        on_commit, route: See `Store.open`.
     """
 
     def __init__(
@@ -47,11 +47,13 @@ class Writer:
         sequence: int,
         now: Callable[[], int],
         on_commit: OnCommit,
+        route: Route | None = None,
     ) -> None:
         self.sequence = sequence
         self._connection = connection
         self._now = now
         self._on_commit = on_commit
+        self._route = route
         self._line: deque[tuple[Write | Call, asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -108,7 +110,7 @@ class Writer:
             return
         try:
             answers, entries = await self._connection.run(
-                _run, [operation for operation, _ in batch], self.sequence, self._now()
+                _run, [operation for operation, _ in batch], self.sequence, self._now(), self._route
             )
         except Exception as error:
             self._notice(error)
@@ -168,13 +170,17 @@ def _size(operation: Write | Call) -> int:
 
 
 def _run(
-    connection: sqlite3.Connection, operations: Sequence[Write | Call], sequence: int, now: int
+    connection: sqlite3.Connection,
+    operations: Sequence[Write | Call],
+    sequence: int,
+    now: int,
+    route: Route | None,
 ) -> tuple[list[Any], list[Committed]]:
     """One transaction, on the connection's thread."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         writes = [operation for operation in operations if isinstance(operation, Submit | Apply | Record)]
-        answers, entries = ledger.run(SqliteTables(connection), writes, sequence, now)
+        answers, entries = ledger.run(SqliteTables(connection), writes, sequence, now, route)
         if len(writes) == len(operations):
             connection.execute("COMMIT")
             return list(answers), entries

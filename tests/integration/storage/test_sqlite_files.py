@@ -212,7 +212,9 @@ async def test_schema_is_the_sum_of_the_migrations(path: Path) -> None:
 
 async def test_failed_migration_leaves_the_old_schema(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A migration whose last statement fails leaves nothing of it."""
-    steps = {**migrate.available(), 2: "CREATE TABLE extra (id);\nINSERT INTO nowhere VALUES (1);\n"}
+    steps = migrate.available()
+    newest = max(steps)
+    steps = {**steps, newest + 1: "CREATE TABLE extra (id);\nINSERT INTO nowhere VALUES (1);\n"}
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         before = schema(connection)
         monkeypatch.setattr(migrate, "available", lambda: steps)
@@ -220,14 +222,15 @@ async def test_failed_migration_leaves_the_old_schema(path: Path, monkeypatch: p
             migrate.migrate(connection)
         assert not connection.in_transaction
         assert schema(connection) == before
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (newest,)
 
 
 KILLED = """
 import os, signal, sqlite3, sys
 from orchestrator.storage.abc import Draft, Submit
 from orchestrator.storage.sqlite import migrate
-steps = {**migrate.available(), 2: "CREATE TABLE extra (id);\\nDELETE FROM jobs;\\nSELECT die();\\n"}
+steps = migrate.available()
+steps = {**steps, max(steps) + 1: "CREATE TABLE extra (id);\\nDELETE FROM jobs;\\nSELECT die();\\n"}
 migrate.available = lambda: steps
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))

@@ -1,0 +1,264 @@
+"""Delivers what the outbox holds: at least once, in order for each hook, whatever crashes in between.
+
+The outbox is the truth. The bus only says whose lane to wake; at the start every hook with something pending gets
+one. A lane is the one task that delivers for a hook: oldest event first, and nothing overtakes a delivery that
+waits for its next try, since the order for an endpoint is part of the promise. Lanes run beside each other, with a
+cap on attempts at one time. A lane ends when nothing is left to do, so an idle hook costs nothing.
+
+An attempt is recorded after it was made: a crash between the two makes the same delivery again, under the same id.
+Deliveries that failed together are retried together and alone, so that a digest keeps its members, and with them
+its id, over its attempts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Final
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from orchestrator.clock import Clock
+from orchestrator.errors import ChannelUnavailable, StorageError
+from orchestrator.hooks import Delivery, DeliveryAttempt, Hook
+from orchestrator.notify.abc import Attempted, Channel, Verdict
+from orchestrator.notify.attempts import attempt, followed, retry_wait_ms
+from orchestrator.notify.composing import Composer
+from orchestrator.notify.registry import Channels
+from orchestrator.notify.rules import Rules
+from orchestrator.storage.abc import Committed
+from orchestrator.storage.outbox import Outbox
+
+log = structlog.get_logger()
+
+#: Attempts at one time, over all hooks.
+CONCURRENT: Final = 16
+#: Most notifications in one digest.
+DIGEST: Final = 100
+#: After something unforeseen the first pause, and the longest one, seconds.
+_PAUSE_S: Final = 1.0
+BACKOFF_CAP_S: Final = 60.0
+#: Longest sleep before the wall clock is looked at again: it may jump, deadlines of deliveries are wall times.
+_NAP_S: Final = 60.0
+
+
+class _Lane:
+    """The state of one hook's lane.
+
+    Attributes:
+        more: There are new deliveries since the outbox was last read.
+        woken: Set to end a wait: things are no longer what they were when it began.
+        idle: Set unless an attempt is being made.
+        gathering_ms: Until then notifications are gathered for a digest, wall time.
+    """
+
+    def __init__(self, hook_id: str) -> None:
+        self.hook_id = hook_id
+        self.more = False
+        self.woken = anyio.Event()
+        self.idle = anyio.Event()
+        self.idle.set()
+        self.gathering_ms = 0
+
+
+class Deliverer:
+    """See the module."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        rules: Rules,
+        channels: Channels,
+        *,
+        composer: Composer,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._outbox = outbox
+        self._rules = rules
+        self._channels = channels
+        self._composer = composer
+        self._clock = clock
+        self._rng = rng
+        self._lanes: dict[str, _Lane] = {}
+        self._slots = anyio.CapacityLimiter(CONCURRENT)
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._draining = False
+
+    def notice(self, entries: Sequence[Committed]) -> None:
+        """Listener of the bus."""
+        for hook_id in self._rules.concerned(entries):
+            lane = self._lanes.get(hook_id)
+            if lane is None:
+                self.wake(hook_id)
+            else:
+                lane.more = True
+
+    def wake(self, hook_id: str) -> None:
+        """See to a hook now: it changed, or its deliveries did."""
+        lane = self._lanes.get(hook_id)
+        if lane is not None:
+            lane.more = True
+            lane.woken.set()
+        elif self._tasks is not None and not self._draining:
+            self._lanes[hook_id] = lane = _Lane(hook_id)
+            self._tasks.start_soon(self._serve, lane)
+
+    async def run(self) -> None:
+        """Deliver until canceled, beginning with what an earlier instance left."""
+        async with anyio.create_task_group() as self._tasks:
+            pause_s = _PAUSE_S
+            while True:
+                try:
+                    for hook_id in await self._outbox.waiting():
+                        self.wake(hook_id)
+                    break
+                except Exception:
+                    log.exception("the outbox could not be read")
+                    await self._clock.sleep(pause_s)
+                    pause_s = min(2 * pause_s, BACKOFF_CAP_S)
+            await anyio.sleep_forever()
+
+    async def drain(self) -> None:
+        """Begin no further attempts, and wait for those being made."""
+        self._draining = True
+        for lane in tuple(self._lanes.values()):
+            lane.woken.set()
+            await lane.idle.wait()
+
+    async def fire(self, hook: Hook, delivery: Delivery) -> Attempted:
+        """One attempt outside the queue, answered and logged; nothing follows from it.
+
+        Raises:
+            ChannelUnavailable: The hook's channel cannot be used.
+            StorageError: It could not be logged.
+        """
+        channel = await self._channels.get(hook.channel)
+        async with self._slots:
+            answer, lines = await self._attempt(hook, channel, [delivery])
+        await self._outbox.record([], lines)
+        return answer
+
+    # -- lanes --------------------------------------------------------------------------
+
+    async def _serve(self, lane: _Lane) -> None:
+        """Run a lane to its end; a crash costs a pause."""
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                if not await self._step(lane):
+                    del self._lanes[lane.hook_id]
+                    return
+                pause_s = _PAUSE_S
+            except Exception:
+                log.exception("deliveries were interrupted", hook=lane.hook_id)
+                await self._clock.sleep(pause_s)
+                pause_s = min(2 * pause_s, BACKOFF_CAP_S)
+
+    async def _step(self, lane: _Lane) -> bool:
+        """Deliver once, or wait for the time to; False once there is nothing to do."""
+        lane.more, lane.woken = False, anyio.Event()
+        hook = self._rules.get(lane.hook_id)
+        if hook is None or hook.disabled_at is not None or self._draining:
+            return False
+        try:
+            channel = await self._channels.get(hook.channel)
+        except ChannelUnavailable as problem:
+            log.warning("deliveries wait for their channel", hook=hook.id, reason=str(problem))
+            return lane.more
+        pending = await self._outbox.pending(hook.id, limit=DIGEST if channel.digest_s > 0 else 1)
+        if not pending:
+            if lane.gathering_ms <= self._clock.now_ms():
+                return lane.more
+            await self._until(lane.gathering_ms, lane)
+            return True
+        head = pending[0]
+        due_ms = max(head.due_at, lane.gathering_ms if head.attempts == 0 else 0)
+        if self._clock.now_ms() < due_ms:
+            await self._until(due_ms, lane)
+            return True
+        lane.idle = anyio.Event()
+        try:
+            async with self._slots:
+                if not self._draining:
+                    together = list(takewhile(lambda each: each.attempts == head.attempts, pending))
+                    await self._deliver(hook, channel, together)
+                    lane.gathering_ms = self._clock.now_ms() + round(channel.digest_s * 1000)
+        finally:
+            lane.idle.set()
+        return True
+
+    async def _until(self, due_ms: int, lane: _Lane) -> None:
+        """Sleep until a wall time, or until woken."""
+        async with anyio.create_task_group() as tasks:
+
+            async def sleep() -> None:
+                while (left_ms := due_ms - self._clock.now_ms()) > 0:
+                    await self._clock.sleep(min(left_ms / 1000, _NAP_S))
+                lane.woken.set()
+
+            tasks.start_soon(sleep)
+            await lane.woken.wait()
+            tasks.cancel_scope.cancel()
+
+    # -- attempts -----------------------------------------------------------------------
+
+    async def _deliver(self, hook: Hook, channel: Channel, deliveries: Sequence[Delivery]) -> None:
+        """Make an attempt, and keep what came of it."""
+        answer, lines = await self._attempt(hook, channel, deliveries)
+        now = self._clock.now_ms()
+        # One draw for all: what failed together is tried again together.
+        due_ms = now + retry_wait_ms(deliveries[0].attempts + 1, answer.retry_after_s, self._rng)
+        await self._record([followed(each, answer, now, due_ms) for each in deliveries], lines)
+        known = self._rules.get(hook.id)
+        if answer.verdict is Verdict.GONE and known is not None:
+            reason = answer.detail or "the target is gone"
+            gone = msgspec.structs.replace(known, disabled_at=now, disabled_reason=reason)
+            self._rules.put(gone)  # first, so that nothing is routed to it after its deliveries were buried
+            await self._outbox.replace_hook(gone)
+            log.info("hook disabled", hook=hook.id, reason=reason)
+
+    async def _attempt(
+        self, hook: Hook, channel: Channel, deliveries: Sequence[Delivery]
+    ) -> tuple[Attempted, list[DeliveryAttempt]]:
+        """Make an attempt; its answer, and its lines for the log."""
+        events = [(each.id, each.event) for each in deliveries]
+        notifications = await self._composer.compose(hook, events, with_results=channel.wants_results)
+        at, began = self._clock.now_ms(), self._clock.monotonic()
+        answer = await attempt(channel, hook.target, notifications, self._clock)
+        duration_ms = round((self._clock.monotonic() - began) * 1000)
+        return answer, [
+            DeliveryAttempt(
+                hook_id=hook.id,
+                delivery_id=each.id,
+                kind=each.event.kind,
+                number=each.attempts + 1,
+                at=at,
+                verdict=answer.verdict,
+                detail=answer.detail,
+                duration_ms=duration_ms,
+                job_id=each.event.job_id,
+            )
+            for each in deliveries
+        ]
+
+    async def _record(self, deliveries: Sequence[Delivery], lines: Sequence[DeliveryAttempt]) -> None:
+        """Try until it is kept: to go on without would send the same again, and again.
+
+        What was answered is kept even if the orchestrator stops meanwhile.
+        """
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                with anyio.CancelScope(shield=True):
+                    await self._outbox.record(deliveries, lines)
+            except StorageError as error:
+                log.warning("an attempt could not be recorded", error=repr(error))
+                await self._clock.sleep(pause_s)
+                pause_s = min(2 * pause_s, BACKOFF_CAP_S)
+            else:
+                return

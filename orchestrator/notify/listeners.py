@@ -1,0 +1,112 @@
+"""In-process hooks: coroutine functions of the host application, called with committed events.
+
+Each function has a bounded queue and a task of its own, outside of any transition: a slow one is late, a broken
+one is logged, and neither delays a job or another function. They are told of what happens while the orchestrator
+is open, once; what has to survive a restart is read with `Orchestrator.events` from a cursor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.abc
+import structlog
+
+from orchestrator.errors import InvalidRequest
+from orchestrator.events import Event, EventKind
+from orchestrator.storage.abc import Committed
+
+log = structlog.get_logger()
+
+Listener = Callable[[Event], Awaitable[Any]]
+F = TypeVar("F", bound=Listener)
+
+#: Events a function may be behind; beyond that the oldest are dropped.
+QUEUE: Final = 10_000
+
+
+class Listeners:
+    """The functions of one orchestrator, told in the order they were registered."""
+
+    def __init__(self) -> None:
+        self._queues: list[_Queue] = []
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    def add(self, kinds: Collection[EventKind], function: Listener) -> None:
+        """Call `function` with every event of these kinds, from now on."""
+        queue = _Queue(kinds, function)
+        self._queues.append(queue)
+        if self._tasks is not None:
+            self._tasks.start_soon(queue.run)
+
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Serve all functions, in tasks of that group, until it is canceled."""
+        self._tasks = tasks
+        for queue in self._queues:
+            tasks.start_soon(queue.run)
+
+    def notice(self, entries: Sequence[Committed]) -> None:
+        """Listener of the bus."""
+        for queue in self._queues:
+            queue.offer(entries)
+
+    async def drain(self) -> None:
+        """Wait until every function has seen everything."""
+        for queue in self._queues:
+            await queue.idle.wait()
+
+
+def kinds_of(kind: str | Collection[str]) -> frozenset[EventKind]:
+    """Kinds by name: one, or several.
+
+    Raises:
+        InvalidRequest: One is no kind of event.
+    """
+    names = [kind] if isinstance(kind, str) else list(kind)
+    known = [str(each) for each in EventKind if each is not EventKind.HOOK_TEST]
+    if not names or any(name not in known for name in names):
+        raise InvalidRequest(f"kinds are {', '.join(known)}", fields=("kinds",))
+    return frozenset(map(EventKind, names))
+
+
+class _Queue:
+    """One function, and the events it has yet to see."""
+
+    def __init__(self, kinds: Collection[EventKind], function: Listener) -> None:
+        self._kinds = kinds
+        self._function = function
+        self._events: deque[Event] = deque(maxlen=QUEUE)
+        self._dropped = 0
+        self._wake = anyio.Event()
+        self.idle = anyio.Event()
+        self.idle.set()
+
+    def offer(self, entries: Sequence[Committed]) -> None:
+        """Put what concerns the function into its queue."""
+        for event, _ in entries:
+            if event.kind not in self._kinds:
+                continue
+            if len(self._events) == QUEUE:
+                self._dropped += 1
+                if self._dropped == 1:
+                    log.warning("an in-process hook is too slow: events are dropped", function=repr(self._function))
+            self._events.append(event)
+            if self.idle.is_set():
+                self.idle = anyio.Event()
+                self._wake.set()
+
+    async def run(self) -> None:
+        """Call the function with one event after the other."""
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            while self._events:
+                event = self._events.popleft()
+                try:
+                    await self._function(event)
+                except Exception:
+                    log.exception("an in-process hook raised", function=repr(self._function), kind=str(event.kind))
+            self.idle.set()

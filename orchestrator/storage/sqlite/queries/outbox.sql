@@ -1,0 +1,63 @@
+-- Hooks, the outbox and its log. Delivery columns are always all columns of deliveries, in the table's order.
+
+-- name: hooks
+SELECT body FROM hooks ORDER BY id;
+
+-- name: add_hook
+INSERT INTO hooks (id, project_id, body) VALUES (?, ?, ?);
+
+-- name: replace_hook
+UPDATE hooks SET body = ? WHERE id = ?;
+
+-- name: bury
+UPDATE deliveries SET state = 'dead', settled_at = ?, detail = ? WHERE hook_id = ? AND state = 'pending';
+
+-- name: remove_hook
+DELETE FROM hooks WHERE id = ?;
+
+-- name: remove_deliveries
+DELETE FROM deliveries WHERE hook_id = ?;
+
+-- name: remove_attempts
+DELETE FROM delivery_attempts WHERE hook_id = ?;
+
+-- name: insert_deliveries
+INSERT INTO deliveries SELECT * FROM (VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?)})
+WHERE column1 IN (SELECT id FROM hooks) ON CONFLICT DO NOTHING;
+
+-- name: waiting
+SELECT id FROM hooks
+WHERE EXISTS (SELECT 1 FROM deliveries WHERE deliveries.hook_id = hooks.id AND state = 'pending') ORDER BY id;
+
+-- name: pending
+SELECT * FROM deliveries WHERE hook_id = ? AND state = 'pending' ORDER BY sequence LIMIT ?;
+
+-- name: dead
+SELECT * FROM deliveries WHERE hook_id = ? AND state = 'dead' ORDER BY sequence LIMIT ?;
+
+-- name: settle
+UPDATE deliveries SET state = ?, attempts = ?, due_at = ?, settled_at = ?, detail = ?
+WHERE id = ? AND state = 'pending';
+
+-- name: insert_attempt
+INSERT INTO delivery_attempts (hook_id, delivery_id, kind, number, at, verdict, detail, duration_ms, job_id)
+SELECT ?1, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM hooks WHERE id = ?1);
+
+-- name: revive
+UPDATE deliveries SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL WHERE hook_id = ? AND id = ?;
+
+-- name: revive_dead
+UPDATE deliveries SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL
+WHERE hook_id = ? AND state = 'dead';
+
+-- name: log
+SELECT hook_id, delivery_id, kind, number, at, verdict, detail, duration_ms, job_id, position FROM delivery_attempts
+WHERE hook_id = ?1 AND (?2 IS NULL OR position < ?2) ORDER BY position DESC LIMIT ?3;
+
+-- name: prune_deliveries
+DELETE FROM deliveries WHERE (hook_id, sequence) IN (
+    SELECT hook_id, sequence FROM deliveries WHERE settled_at IS NOT NULL AND settled_at < ? ORDER BY settled_at LIMIT ?
+);
+
+-- name: prune_attempts
+DELETE FROM delivery_attempts WHERE position IN (SELECT position FROM delivery_attempts WHERE at < ? LIMIT ?);
