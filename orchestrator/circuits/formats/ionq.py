@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from orchestrator.circuits.formats.ionq_gates import Index, WireGate, read_gates, translated, whole, write_gate
+from orchestrator.circuits.formats.ionq_gates import Index, read_gates, translated, whole, write_gate
 from orchestrator.circuits.ir import Circuit, GateSet
 from orchestrator.circuits.validation import (
     check_qubits,
@@ -39,11 +39,11 @@ class _Header(msgspec.Struct, kw_only=True):
 
 
 class _OneCircuit(_Header, kw_only=True):
-    circuit: list[WireGate]
+    circuit: list[msgspec.Raw]
 
 
 class _Input(_Header, kw_only=True):
-    circuit: list[WireGate] | None = None
+    circuit: list[msgspec.Raw] | None = None
     circuits: list[_OneCircuit] | None = None
 
 
@@ -122,7 +122,7 @@ def _read_many(documents: list[_OneCircuit], member: str, defaults: _Header) -> 
     return circuits
 
 
-def _read_one(document: _Header, wire: list[WireGate], defaults: _Header) -> Circuit:
+def _read_one(document: _Header, wire: list[msgspec.Raw], defaults: _Header) -> Circuit:
     gateset = document.gateset or defaults.gateset or "qis"
     declared = defaults.qubits if document.qubits is None else document.qubits
     gates, qubits = read_gates(wire, gateset, None if declared is None else _qubits(declared))

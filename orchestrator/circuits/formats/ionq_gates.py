@@ -1,8 +1,8 @@
 """Gate objects of the IonQ wire form (reference, section 7.1), in and out.
 
-msgspec decodes a circuit into `WireGate`s and checks types; what depends on the gate is checked while each one is
-turned into gates of the IR. Indexes are integers or integral floats; unknown members are ignored, and so are
-known members that the gate has no use for.
+Each gate is decoded by itself into a `WireGate`, which checks its types, and turned into gates of the IR at once: a
+large circuit is then never in memory twice, and no call holds the interpreter lock for longer than a gate. Indexes
+are integers or integral floats; unknown members are ignored, and so are known members that the gate has no use for.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class WireGate(msgspec.Struct, gc=False):
     coefficients: msgspec.Raw = msgspec.Raw()
 
 
+_gate_decoder: Final = msgspec.json.Decoder(WireGate)
 _terms_decoder: Final = msgspec.json.Decoder(list[str])
 _coefficients_decoder: Final = msgspec.json.Decoder(list[float])
 
@@ -65,7 +66,7 @@ _SPELLINGS: Final[dict[GateSet, dict[str, GateType]]] = {
 _WIRES: Final = tuple((wire,) for wire in range(MAX_QUBITS))
 
 
-def read_gates(wire: list[WireGate], gateset: GateSet, declared: int | None) -> tuple[tuple[Gate, ...], int]:
+def read_gates(wire: list[msgspec.Raw], gateset: GateSet, declared: int | None) -> tuple[tuple[Gate, ...], int]:
     """Turn a circuit's gate objects into gates of the IR.
 
     `wire` is emptied on the way, so that a large circuit is in memory about once at any time.
@@ -83,7 +84,10 @@ def read_gates(wire: list[WireGate], gateset: GateSet, declared: int | None) -> 
     number = len(wire)
     wire.reverse()
     while wire:
-        item = wire.pop()
+        try:
+            item = _gate_decoder.decode(wire.pop())
+        except msgspec.ValidationError as error:
+            raise located(translated(error), f"circuit[{number - len(wire) - 1}]") from None
         try:
             row = spellings.get(item.gate)
             if row is None:
