@@ -60,7 +60,7 @@ _SHOTS: Final = 4_000
 
 #: What to do next, and why.
 _NEXT: Final = (
-    ("orchestrator serve", "a cloud that stays; prints these:"),
+    ("orchestrator serve", "a cloud that stays; it prints:"),
     ("export IONQ_API_KEY=...", "its first key"),
     ("export IONQ_API_URL=http://127.0.0.1:8642/v0.4", "where SDKs and commands look"),
     ("orchestrator submit examples/bell.json --watch", "a job from a file"),
@@ -74,12 +74,11 @@ def command(as_json: bool) -> None:
 
     Needs nothing and leaves nothing behind: the store is a temporary folder, the server takes a free port.
     """
-    import uvloop  # noqa: PLC0415 - only servers need it
-
     from orchestrator.cli.logs import configure_logging  # noqa: PLC0415
+    from orchestrator.process import run  # noqa: PLC0415
 
     configure_logging("ERROR")
-    uvloop.run(_demo(as_json=as_json))
+    run(_demo(as_json=as_json))
 
 
 async def _demo(*, as_json: bool) -> None:

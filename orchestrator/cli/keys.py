@@ -70,5 +70,5 @@ def revoke(key_id: str, project: str | None, data: Path, as_json: bool) -> None:
 async def _ask(data: Path, project: str | None, method: str, path: str, body: object = None) -> Any:
     from orchestrator.cli.owner import owner  # noqa: PLC0415 - brings aiohttp
 
-    async with owner(data, project=project) as client:
+    async with owner(data, project=project, make=method == "POST") as client:
         return await client.owner_ask(Any, method, path, body)

@@ -47,11 +47,12 @@ class Target:
     key: str | None
 
     @asynccontextmanager
-    async def client(self, *, run: bool = False) -> AsyncIterator[Client]:
+    async def client(self, *, run: bool = False, make: bool = False) -> AsyncIterator[Client]:
         """A client.
 
         Args:
             run: With a data folder that no server serves: run jobs while the block does.
+            make: Make the data folder if there is none.
 
         Raises:
             click.UsageError: Neither a folder nor an address with a key was given.
@@ -59,7 +60,7 @@ class Target:
         if self.data is not None:
             from orchestrator.cli.owner import owner  # noqa: PLC0415 - brings aiohttp
 
-            async with owner(self.data, project=self.project, run=run) as client:
+            async with owner(self.data, project=self.project, run=run, make=make) as client:
                 yield client
             return
         if self.url is None or self.key is None:

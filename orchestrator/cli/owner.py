@@ -14,7 +14,8 @@ from aiohttp import UnixConnector
 from orchestrator.api.admin_socket import reachable, served
 from orchestrator.backends.abc import Capabilities
 from orchestrator.client import BackendInfo, Client, JobInfo, JobList, Work, job_body
-from orchestrator.datafolder import ADMIN_SOCKET
+from orchestrator.datafolder import ADMIN_SOCKET, DATABASE
+from orchestrator.errors import StorageRefused
 from orchestrator.model import BackendState, Job, Page, Result
 
 
@@ -79,17 +80,22 @@ class OwnerClient(Client):
 
 
 @asynccontextmanager
-async def owner(data: Path, *, project: str | None = None, run: bool = False) -> AsyncIterator[OwnerClient]:
+async def owner(
+    data: Path, *, project: str | None = None, run: bool = False, make: bool = False
+) -> AsyncIterator[OwnerClient]:
     """A client for the owner of a data folder.
 
     Where no server holds the folder, its store is opened, and served to this client, while the block runs; jobs
-    are executed only with `run`.
+    are executed only with `run`. A folder is made only with `make`.
 
     Raises:
+        StorageRefused: There is no store in the folder.
         StoreLocked: Somebody holds the folder who does not serve it.
     """
     async with AsyncExitStack() as stack:
         if not served(data):
+            if not make and not (data / DATABASE).is_file():
+                raise StorageRefused(f"there is no store in {data}")
             from orchestrator.cli.standin import standing_in  # noqa: PLC0415 - brings the whole server
 
             await stack.enter_async_context(standing_in(data, run=run))

@@ -38,7 +38,7 @@ def listing(data: Path, as_json: bool) -> None:
 async def _ask(data: Path, method: str, body: object = None) -> Any:
     from orchestrator.cli.owner import owner  # noqa: PLC0415 - brings aiohttp
 
-    async with owner(data) as client:
+    async with owner(data, make=method == "POST") as client:
         return await client.owner_ask(Any, method, "/projects", body)
 
 

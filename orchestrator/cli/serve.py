@@ -34,15 +34,14 @@ def command(host: str | None, port: int | None, data: Path, config: Path | None,
     The first start makes a project and a key, and prints the key: it cannot be shown again. A key of your own is
     taken from ORCHESTRATOR_BOOTSTRAP_KEY instead.
     """
-    import uvloop  # noqa: PLC0415 - only servers need it
-
     from orchestrator.cli.logs import configure_logging  # noqa: PLC0415
+    from orchestrator.process import run  # noqa: PLC0415
     from orchestrator.settings import load  # noqa: PLC0415
 
     configure_logging(log_level)
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     overrides: dict[str, Any] = {"server": given} if given else {}
-    uvloop.run(_serve(load(config, overrides=overrides), data))
+    run(_serve(load(config, overrides=overrides), data))
 
 
 async def _serve(settings: Settings, data: Path) -> None:

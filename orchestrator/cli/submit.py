@@ -52,13 +52,13 @@ def read_job(text: bytes, source: str) -> dict[str, Any]:
     """The body of ``POST /v0.4/jobs`` that a file means; what is in it is the server's to check.
 
     Raises:
-        click.ClickException: It is not JSON, or nothing that could be a job.
+        click.UsageError: It is not JSON, or nothing that could be a job.
     """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         raise click.UsageError(f"{source} is not JSON") from None
-    if isinstance(document, list) and document:
+    if isinstance(document, list) and document and isinstance(document[0], dict):
         document = {"circuit" if "gate" in document[0] else "circuits": document}
     if not isinstance(document, dict):
         raise click.UsageError(f"{source} holds neither a job nor circuits")
@@ -78,7 +78,7 @@ async def _submit(target: Target, body: dict[str, Any], *, watch: bool, as_json:
     from orchestrator.cli.output import emit  # noqa: PLC0415
     from orchestrator.cli.report import outcome, tell  # noqa: PLC0415
 
-    async with target.client(run=True) as client:
+    async with target.client(run=True, make=True) as client:
         job_id = await client.submit(body)
         if not watch:
             if as_json:

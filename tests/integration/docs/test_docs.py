@@ -1,0 +1,200 @@
+"""Documentation that cannot drift: its code runs, its links lead somewhere, its tables are complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from orchestrator import cli, settings
+from orchestrator.api.feed.hub import Close
+from orchestrator.api.v03.routes import SURFACE as V03
+from orchestrator.api.v04.routes import SURFACE as V04
+from orchestrator.events import EventKind
+from orchestrator.lifecycle import JobStatus
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#\s]+)")
+_SDKS = ("qiskit", "cirq", "pennylane", "ionq_core")
+_LIMIT_S = 120.0
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: str
+    number: int
+    language: str
+    text: str
+
+    @property
+    def sdk(self) -> bool:
+        return any(re.search(rf"^(import|from) {name}", self.text, re.MULTILINE) for name in _SDKS)
+
+
+BLOCKS = [
+    Block(str(page.relative_to(ROOT)), number, *match.groups())
+    for page in PAGES
+    for number, match in enumerate(_BLOCK.finditer(page.read_text("utf-8")))
+]
+
+
+def blocks(language: str) -> list[Block]:
+    """The blocks in a language, none of them empty."""
+    return [block for block in BLOCKS if block.language == language]
+
+
+def name(block: Block) -> str:
+    """How a test of a block is called."""
+    return f"{block.page}-{block.number}"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables that ``orchestrator serve`` tells to export."""
+    folder = tmp_path_factory.mktemp("docs") / "data"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("ORCHESTRATOR_", "IONQ_"))}
+    with subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.cli", "serve", "--port", "0", "--data", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        env=clean,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(4)]
+        exported = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
+        yield {**clean, **exported, "PYTHONPATH": str(ROOT)}
+        process.terminate()
+
+
+def interpreter(block: Block) -> str:
+    """A Python that has what the block imports."""
+    if not block.sdk:
+        return sys.executable
+    python = os.environ.get("ORCHESTRATOR_CLIENTS_V04")
+    if python is None:
+        pytest.skip("ORCHESTRATOR_CLIENTS_V04 names no Python with the SDKs")
+    return python
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=name)
+def test_python_runs(block: Block, served: dict[str, str], tmp_path: Path) -> None:
+    """Every Python block runs as it stands, with only the exported lines set, and prints something."""
+    python = interpreter(block)
+    done = subprocess.run(
+        [python, "-c", block.text],
+        cwd=tmp_path,
+        env=served,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=_LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=name)
+def test_settings_in_the_docs_are_settings(block: Block, tmp_path: Path) -> None:
+    """Every TOML block is a file of settings that loads, or a project's metadata."""
+    if "project" in tomllib.loads(block.text):
+        return
+    file = tmp_path / "settings.toml"
+    file.write_text(block.text)
+    settings.load(file, environment={})
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.toml")), ids=lambda file: file.name)
+def test_configs_load(file: Path) -> None:
+    """Every file in configs/ is read by what it is for."""
+    if file.name.startswith("noise"):
+        models = pytest.importorskip("orchestrator_noise_model.models")
+        assert models.load(file)
+    else:
+        loaded = settings.load(file, environment={})
+        assert loaded != settings.Settings()
+        installed = {point.name for point in entry_points(group="orchestrator.backends")}
+        assert set(loaded.backends) <= installed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Relative links name files that exist."""
+    for target in _LINK.findall(page.read_text("utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_readme_has_two_commands_of_one_line() -> None:
+    """One runs the demo, one the tests; .ci/run runs both as they stand."""
+    lines = [
+        line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if line.startswith("python3 -m venv")
+    ]
+    demo, tests = lines
+    assert demo.endswith("&& .venv/bin/orchestrator demo")
+    assert tests.endswith("&& .venv/bin/python -m pytest")
+    assert all(" ./plugins/* " in line for line in lines)
+
+
+def every_setting() -> Iterator[tuple[str, object]]:
+    """Dotted names of all settings, with their defaults."""
+    for field in msgspec.structs.fields(settings.Settings):
+        if isinstance(field.default, msgspec.Struct):
+            for inner in msgspec.structs.fields(type(field.default)):
+                yield f"{field.name}.{inner.name}", inner.default
+        elif field.name != "plugins":
+            yield field.name, field.default
+
+
+def every_plugin_setting() -> Iterator[tuple[str, object]]:
+    """The same of the plugins in this repository."""
+    for plugin in ("noise_model", "trapped_ion"):
+        module = pytest.importorskip(f"orchestrator_{plugin}.adapter")
+        for field in msgspec.structs.fields(module.Settings):
+            yield f"plugins.{plugin}.{field.name}", field.default
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """docs/configuration.md has a row for each setting, and for no other, with the default there is."""
+    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([a-z_.<>]+)` \| (.*?) \|", text, re.MULTILINE))
+    known = dict(every_setting()) | dict(every_plugin_setting())
+    assert rows.keys() == known.keys() | {"plugins.<name>"}
+    for setting, default in known.items():
+        if isinstance(default, str | int | float):
+            assert rows[setting] == f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def test_every_event_and_close_code_is_documented() -> None:
+    """docs/feed.md names every kind of the log and every code that ends a feed."""
+    text = (ROOT / "docs" / "feed.md").read_text("utf-8")
+    kinds = [kind for kind in EventKind if not kind.startswith("hook.")]  # those are told to hooks alone
+    assert [kind for kind in kinds if f"`{kind}`" not in text] == []
+    assert [code for code in Close if f"| {int(code)} |" not in text] == []
+
+
+def test_every_command_and_status_is_documented() -> None:
+    """The README names every command; the glossary every status."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [command for command in cli.COMMANDS if f"`{command}" not in readme] == []
+    glossary = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+    assert [status for status in JobStatus if f"`{status}`" not in glossary] == []
+
+
+def test_every_resource_is_documented() -> None:
+    """docs/http-api.md names the first part of every path of both versions."""
+    text = (ROOT / "docs" / "http-api.md").read_text("utf-8")
+    for surface in (V04, V03):
+        for path in {f"{surface.prefix}/{route.path.split('/')[1]}" for route in surface.routes}:
+            assert path in text, path
