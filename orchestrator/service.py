@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,7 @@ from orchestrator.circuits.validation import validate
 from orchestrator.clock import Clock, SystemClock, uuid7_factory
 from orchestrator.datafolder import DATABASE, owned
 from orchestrator.dispatch.dispatcher import Dispatcher
+from orchestrator.dispatch.line import Place
 from orchestrator.dispatch.stats import QueueStats
 from orchestrator.errors import (
     BackendNotFound,
@@ -54,7 +55,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.abc import Committed, Idempotency, JobFilter, Report, Store, Submit
 from orchestrator.storage.ledger import calibration, cancellation, deletion
 from orchestrator.submission import Drafter
-from orchestrator.subscription import LATEST, EventLog, FeedItem
+from orchestrator.subscription import LATEST, EventLog, FeedItem, Selection
 from orchestrator.waiting import RecentJobs
 from orchestrator.workers.pool import WorkerPool
 
@@ -78,7 +79,7 @@ class Orchestrator(AsyncContextManagerMixin):
     Attributes:
         project: The first project.
         hooks: Notification rules.
-        store, bus, accounts, backends, workers: The parts, for those who serve or watch an orchestrator.
+        store, bus, accounts, backends, workers, event_log: The parts, for those who serve or watch an orchestrator.
     """
 
     project: Project
@@ -86,6 +87,7 @@ class Orchestrator(AsyncContextManagerMixin):
     accounts: Accounts
     hooks: Hooks
     bus: Bus
+    event_log: EventLog
 
     def __init__(
         self,
@@ -195,8 +197,8 @@ class Orchestrator(AsyncContextManagerMixin):
         stack.push_async_callback(self.backends.aclose)
         await self._open_backends(new_id)
         self._drafter = Drafter(self.backends, self.clock, new_id, self._rng)
-        self._log = EventLog(self.store, self.bus)
-        stack.callback(self._log.close)
+        self.event_log = EventLog(self.store, self.bus)
+        stack.callback(self.event_log.close)
         stack.callback(self._recent.close)
         served = self.backends.served()
         self._dispatcher = Dispatcher(
@@ -357,6 +359,10 @@ class Orchestrator(AsyncContextManagerMixin):
         """How long a waiting job will probably wait; None where it does not wait or nothing is predicted."""
         return self._dispatcher.predicted_wait_ms(job)
 
+    def forecast(self) -> Iterator[Place]:
+        """The places of waiting jobs, backend by backend; see `Line.forecast`."""
+        return self._dispatcher.forecast()
+
     # -- stopping -----------------------------------------------------------------------
 
     async def cancel(self, job_ids: Sequence[str], *, project: str | None = None) -> list[CancelAnswer]:
@@ -497,18 +503,21 @@ class Orchestrator(AsyncContextManagerMixin):
         project: str | None = None,
         jobs: Collection[str] = (),
         kinds: Collection[str] = (),
+        backends: Collection[str] = (),
     ) -> AsyncGenerator[FeedItem]:
         """Committed events of the project in order: those after the cursor, then live ones, without end.
 
         Args:
             cursor: A cursor of an earlier item, ``earliest`` or ``latest``.
-            jobs, kinds: Only events of these jobs, of these kinds.
+            jobs, kinds, backends: Only events of these jobs (a parent stands for its children too), of these kinds,
+                of these backends.
 
         Raises:
             InvalidCursor: Not a cursor of this log.
             CursorExpired: Retention has removed events after it.
         """
-        return self._log.read(cursor, project_id=project or self.project.id, jobs=jobs, kinds=kinds)
+        chosen = Selection(project or self.project.id, frozenset(jobs), frozenset(kinds), frozenset(backends))
+        return self.event_log.read(cursor, chosen)
 
     @overload
     def on(self, kind: str | Collection[str]) -> Callable[[F], F]: ...
@@ -536,7 +545,7 @@ class Orchestrator(AsyncContextManagerMixin):
 
     def last_cursor(self) -> str:
         """The cursor of the newest committed event."""
-        return self._log.last_cursor()
+        return self.event_log.last_cursor()
 
     async def verify(self) -> Report:
         """Fold the event log and compare it with the tables."""

@@ -29,7 +29,6 @@ from aiohttp import web
 from orchestrator.api import health
 from orchestrator.api.endpoint import Access, Call, Context, Route, Surface, decoder, install, reply
 from orchestrator.api.feed import routes as feed
-from orchestrator.api.feed.frames import Frames
 from orchestrator.api.feed.hub import Hub
 from orchestrator.api.jobs import Ids
 from orchestrator.api.query import PAGE, Query, refuse
@@ -180,11 +179,11 @@ ROUTES: Final = (
 
 def create_admin_app(orchestrator: Orchestrator, *, telemetry: Telemetry) -> web.Application:
     """The application of the admin socket. Serve it nowhere else: it asks nobody for a key."""
-    hub = Hub()
+    hub = Hub(orchestrator)
     context = Context(orchestrator, telemetry, Reader())
     app = web.Application()
-    events = feed.route(Access.OWNER, hub, Frames(), project_of)
-    install(app.router, (Surface("", (*ROUTES, events), vendor=False),), context)
+    events = feed.routes(Access.OWNER, hub, project_of)
+    install(app.router, (Surface("", (*ROUTES, *events), vendor=False),), context)
 
     async def shutdown(_app: web.Application) -> None:
         await hub.aclose()

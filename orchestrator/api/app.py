@@ -10,8 +10,8 @@ from aiohttp import web
 from orchestrator.api import health
 from orchestrator.api.endpoint import Access, Call, Context, Surface, install
 from orchestrator.api.feed import routes as feed
-from orchestrator.api.feed.frames import Frames
 from orchestrator.api.feed.hub import Hub
+from orchestrator.api.feed.tickets import Tickets
 from orchestrator.api.limits import Limits
 from orchestrator.api.strict import Reader
 from orchestrator.api.v03.routes import SURFACE as V03
@@ -43,16 +43,19 @@ def create_app(
     figures = telemetry or Telemetry(orchestrator)
     reader = Reader(deadline_s=(limits or Limits()).body_s)
     context = Context(orchestrator, figures, reader, origins)
-    hub = Hub()
+    hub = Hub(orchestrator)
+    tickets = Tickets(orchestrator.clock)
     figures.watch_feeds(lambda: hub.open)
-    events = feed.route(Access.KEY, hub, Frames(), _project)
+    events = feed.routes(Access.KEY, hub, _project, tickets)
     app = web.Application()
-    install(app.router, (V04, V03, Surface("", (*health.ROUTES, events), vendor=False)), context)
+    install(app.router, (V04, V03, Surface("", (*health.ROUTES, *events), vendor=False)), context)
 
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
-        orchestrator.accounts.on_revoked.append(hub.revoked)
+        listeners = (tickets.revoked, hub.revoked)
+        orchestrator.accounts.on_revoked += listeners
         yield
-        orchestrator.accounts.on_revoked.remove(hub.revoked)
+        for listener in listeners:
+            orchestrator.accounts.on_revoked.remove(listener)
         if own:
             figures.close()
 

@@ -8,7 +8,7 @@ touches another's line.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import anyio
@@ -19,7 +19,7 @@ import structlog
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
 from orchestrator.clock import Clock
 from orchestrator.dispatch.leases import Lease
-from orchestrator.dispatch.line import Line
+from orchestrator.dispatch.line import Line, Place
 from orchestrator.dispatch.preparing import Preparer
 from orchestrator.dispatch.queue import Entry
 from orchestrator.dispatch.retry import delay_s
@@ -215,6 +215,11 @@ class Dispatcher:
         """Predicted run times of what is ahead of a waiting job, in all."""
         line = self.lines.get(job.spec.backend)
         return line.predicted_wait_ms(job) if line is not None and job.status in WAITING else None
+
+    def forecast(self) -> Iterator[Place]:
+        """The places of waiting jobs, backend by backend; see `Line.forecast`."""
+        for line in self.lines.values():
+            yield from line.forecast()
 
     # -- time ---------------------------------------------------------------------------
 

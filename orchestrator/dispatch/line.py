@@ -6,8 +6,8 @@ move; news of an attempt whose lease is gone, or whose move is refused, changes 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -38,6 +38,14 @@ WRITE_PAUSE_S: Final = 1.0
 ApplyMoves = Callable[[Sequence[Move]], Awaitable[list[bool]]]
 RecordEvent = Callable[[Record], Awaitable[None]]
 Backoff = Callable[[int], float]
+
+
+class Place(NamedTuple):
+    """Where a ready job waits: its place, from 1, and wall milliseconds until it probably starts, if that is known."""
+
+    job: Job
+    position: int
+    wait_ms: int | None
 
 
 class Line:
@@ -224,6 +232,17 @@ class Line:
                 return None
             total += self.adapter.wall_ms(predicted)
         return round(total / (self.capabilities.concurrency * self.capabilities.batch))
+
+    def forecast(self) -> Iterator[Place]:
+        """The places of the ready jobs in order, with what `predicted_wait_ms` says of each; one pass over the window."""
+        lanes = self.capabilities.concurrency * self.capabilities.batch
+        ahead: list[int | None] = [lease.job.outcome.predicted_execution_ms for lease in self.leases]
+        total: float | None = 0.0
+        for position, entry in enumerate(self.ready.entries, 1):
+            for predicted in ahead:
+                total = None if total is None or predicted is None else total + self.adapter.wall_ms(predicted)
+            yield Place(entry.job, position, None if total is None else round(total / lanes))
+            ahead = [entry.job.outcome.predicted_execution_ms]
 
     # -- supervision ----------------------------------------------------------------------
 

@@ -206,6 +206,10 @@ class Store(ABC):
         """Children in circuit order."""
 
     @abstractmethod
+    async def child_ids(self, parent_ids: Collection[str]) -> list[str]:
+        """Ids of all children of these jobs, deleted ones included."""
+
+    @abstractmethod
     async def input(self, project_id: str, job_id: str) -> tuple[bytes, bytes | None] | None:
         """Input and compiled circuit of a job, unless deleted."""
 

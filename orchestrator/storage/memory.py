@@ -140,6 +140,10 @@ class MemoryStore(Store):
         await self._turn()
         return [job for job in self._tables.children(parent_id) if self._visible(project_id, job.id)]
 
+    async def child_ids(self, parent_ids: Collection[str]) -> list[str]:
+        await self._turn()
+        return [child for parent in parent_ids for child in self._tables.families.get(parent, ())]
+
     async def input(self, project_id: str, job_id: str) -> tuple[bytes, bytes | None] | None:
         await self._turn()
         body = self._tables.inputs.get(job_id)

@@ -6,8 +6,10 @@ less than it is sent, `drained` waits until it has caught up. Frames are made by
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import ClassVar, Final
 
 import anyio
@@ -29,16 +31,17 @@ class Connection(ABC):
     """See the module.
 
     Attributes:
-        beat_s: Seconds between calls of `beat` that it wants; None if it keeps alive by itself.
+        beat: What to write every `HEARTBEAT_S` while nothing else is told; None if it keeps itself alive.
     """
 
     wire: ClassVar[Wire]
-    beat_s: ClassVar[float | None] = None
+    beat: ClassVar[bytes | None] = None
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self._transport = request.transport
         self._writer: AbstractStreamWriter
+        self._draining: asyncio.Task[None] | None = None
 
     async def open(self, request_id: str) -> web.StreamResponse:
         """Answer the request's head; what is answered here is the handler's response.
@@ -77,15 +80,21 @@ class Connection(ABC):
         return self._transport is None or self._transport.is_closing()
 
     async def drained(self) -> None:
-        """Wait until the client has taken most of what it was sent, or has left."""
-        await self._writer.drain()
+        """Wait until the client has taken most of what it was sent, or has left.
+
+        aiohttp shares one future among all who wait: cancelling a wait must not reach it.
+        """
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.create_task(self._drain())
+        await asyncio.shield(self._draining)
+
+    async def _drain(self) -> None:
+        with suppress(ConnectionError):  # `gone` tells
+            await self._writer.drain()
 
     @abstractmethod
     async def listen(self) -> None:
         """Return when the client leaves, if that can be heard."""
-
-    def beat(self) -> None:
-        """Keep the connection alive."""
 
     @abstractmethod
     async def close(self, code: int, reason: str) -> bool:
@@ -124,7 +133,7 @@ class EventStream(Connection):
     """Server-sent events. That the client left shows at the next write, a heartbeat's at the latest."""
 
     wire = EVENT_STREAM
-    beat_s = HEARTBEAT_S
+    beat = EVENT_STREAM.joined((b":\n\n",))
 
     def _response(self) -> web.StreamResponse:
         self._stream = web.StreamResponse(
@@ -139,9 +148,6 @@ class EventStream(Connection):
 
     async def listen(self) -> None:
         await anyio.sleep_forever()
-
-    def beat(self) -> None:
-        self.write(self.wire.joined((b":\n\n",)))
 
     async def close(self, code: int, reason: str) -> bool:
         if self.gone:

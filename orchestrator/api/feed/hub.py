@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import structlog
 
-from orchestrator.api.feed.connection import Connection
-from orchestrator.api.feed.frames import Frames, GapFrame, LiveFrame, QueueFrame, Wire, encode
+from orchestrator.api.feed.connection import HEARTBEAT_S, Connection
+from orchestrator.api.feed.frames import Frames, GapFrame, LiveFrame, Wire, encode
 from orchestrator.api.feed.places import Places
 from orchestrator.api.feed.snapshot import snapshot
 from orchestrator.errors import CursorExpired
@@ -53,17 +54,26 @@ class Feed:
     Attributes:
         sequence: Where it stands: all it wants up to here was written. While it is in a group, where it joined.
         queue: Whether it wants to know of places in line.
+        resume: Where to go on if its cursor has expired; then it is told a gap instead of events.
         left: Set when it has to see to itself: it is full, or gone.
     """
 
     def __init__(
-        self, connection: Connection, selection: Selection, sequence: int, key_id: str | None, *, queue: bool = False
+        self,
+        connection: Connection,
+        selection: Selection,
+        sequence: int,
+        key_id: str | None,
+        *,
+        queue: bool = False,
+        resume: str | None = None,
     ) -> None:
         self.connection = connection
         self.selection = selection
         self.sequence = sequence
         self.key_id = key_id
         self.queue = queue
+        self.resume = resume
         self.left = asyncio.Event()
         self.closed = asyncio.Event()
         self._scope = anyio.CancelScope()
@@ -80,7 +90,8 @@ class Feed:
             with self._scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._listen)
-                    self._verdict = await self._follow(hub)
+                    verdict = await self._follow(hub)
+                    self._verdict = self._verdict or verdict
                     self._scope.cancel()
         finally:
             hub.leave(self)
@@ -93,12 +104,18 @@ class Feed:
         self._scope.cancel()
 
     async def _follow(self, hub: Hub) -> tuple[Close, str] | None:
+        resume = self.resume
         try:
-            await hub.follow(self)
+            if resume is None:
+                try:
+                    await hub.follow(self)
+                except CursorExpired as error:
+                    resume = error.resume
+            if resume is not None:
+                await hub.tell_gap(self, resume)
+                return Close.EXPIRED, resume
         except TimeoutError:
             return Close.SLOW, hub.frames.cursor(self.sequence)
-        except CursorExpired as error:
-            return Close.EXPIRED, await hub.tell_gap(self, error.resume)
         except ConnectionError:
             return None  # the client went away: nothing is owed to it
         except Exception:
@@ -109,11 +126,8 @@ class Feed:
     async def close(self, code: Close, reason: str = "") -> None:
         """End it, with a close frame if the client takes one in time."""
         closed = False
-        with anyio.move_on_after(CLOSE_S, shield=True):
-            try:
-                closed = await self.connection.close(code, reason)
-            except ConnectionError:
-                pass
+        with anyio.move_on_after(CLOSE_S, shield=True), suppress(ConnectionError):
+            closed = await self.connection.close(code, reason)
         if not closed:
             self.connection.abort()
 
@@ -149,6 +163,9 @@ class Group:
                 self.late.remove(feed)
                 self.members.add(feed)
                 self._write((feed,), self.wire.joined(rest), reached)
+        if not self.waiting:
+            self.members |= self.late
+            self.late.clear()
 
     def _write(self, feeds: Sequence[Feed] | set[Feed], data: bytes, reached: int) -> None:
         full = [feed for feed in feeds if not feed.connection.write(data)]
@@ -171,7 +188,7 @@ class Hub:
         self._chosen: dict[str, set[Group]] = {}
         self._dirty: dict[Group, None] = {}
         self._flushing = False
-        self._places = Places(orchestrator, self._tell_place)
+        self._places = Places(orchestrator, self._write)
         self._unlisten = self._log.listen(self._notice)
 
     @property
@@ -188,6 +205,7 @@ class Hub:
             await feed.run(self)
         finally:
             self._feeds.discard(feed)
+            self._places.farewell(feed)
 
     def revoked(self, key_id: str) -> None:
         """Close the feeds of a key that died."""
@@ -230,14 +248,13 @@ class Hub:
             await self._member(feed)
             await self._drained(feed)
 
-    async def tell_gap(self, feed: Feed, resume: str) -> str:
-        """Tell where things stand, for a client whose events are gone; answers the cursor to go on from.
+    async def tell_gap(self, feed: Feed, resume: str) -> None:
+        """Tell where things stand, for a client whose events are gone, and the cursor to go on from.
 
         The cursor is older than the snapshot: events after it may tell what the snapshot shows already.
         """
         state = await snapshot(self._orchestrator, feed.selection)
         self._write(feed, encode(GapFrame(cursor=resume, snapshot=state)), resume)
-        return resume
 
     def _write(self, feed: Feed, payload: bytes, cursor: str | None = None) -> bool:
         wire = feed.connection.wire
@@ -266,12 +283,13 @@ class Hub:
 
     async def _member(self, feed: Feed) -> None:
         """Until the feed has to see to itself."""
+        beat = feed.connection.beat
         while True:
             try:
-                async with asyncio.timeout(feed.connection.beat_s):
+                async with asyncio.timeout(None if beat is None else HEARTBEAT_S):
                     await feed.left.wait()
             except TimeoutError:
-                feed.connection.beat()
+                feed.connection.write(beat or b"")
                 if not feed.connection.gone:
                     continue
                 self.leave(feed)
@@ -286,26 +304,31 @@ class Hub:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Group(*key)
-            for index, name in self._places_of(group):
+            for index, name in self._names_of(group):
                 index.setdefault(name, set()).add(group)
         (group.late if group.waiting else group.members).add(feed)
 
     def leave(self, feed: Feed) -> None:
-        """Take a feed out of its group, and the group away with its last feed."""
+        """Take a feed out of its group."""
         group = self._groups.get((feed.selection, feed.connection.wire))
         if group is None:
             return
         group.members.discard(feed)
         group.late.discard(feed)
-        if not group.members and not group.late:
-            del self._groups[group.selection, group.wire]
-            self._dirty.pop(group, None)
-            for index, name in self._places_of(group):
-                index[name].discard(group)
-                if not index[name]:
-                    del index[name]
+        self._tidy(group)
 
-    def _places_of(self, group: Group) -> Iterator[tuple[dict[Any, set[Group]], str | None]]:
+    def _tidy(self, group: Group) -> None:
+        """Forget a group that has nobody."""
+        if group.members or group.late:
+            return
+        del self._groups[group.selection, group.wire]
+        self._dirty.pop(group, None)
+        for index, name in self._names_of(group):
+            index[name].discard(group)
+            if not index[name]:
+                del index[name]
+
+    def _names_of(self, group: Group) -> Iterator[tuple[dict[Any, set[Group]], str | None]]:
         """Under which names the group is found: its jobs, or else its project."""
         if not group.selection.jobs:
             yield self._wide, group.selection.project_id
@@ -328,9 +351,9 @@ class Hub:
         wide = self._wide
         if event.project_id is None:
             return set(chain.from_iterable(wide.values()))
-        found = wide.get(event.project_id, _NONE) | wide.get(None, _NONE)
+        found = {*wide.get(event.project_id, ()), *wide.get(None, ())}
         if self._chosen:
-            found |= self._chosen.get(event.job_id or "", _NONE) | self._chosen.get(event.parent_id or "", _NONE)
+            found.update(self._chosen.get(event.job_id or "", ()), self._chosen.get(event.parent_id or "", ()))
         return found
 
     def _schedule(self) -> None:
@@ -344,17 +367,5 @@ class Hub:
             group.flush()
             if not group.waiting:
                 del self._dirty[group]
+            self._tidy(group)
         self._schedule()
-
-    # -- places in line -------------------------------------------------------------------
-
-    def _tell_place(self, frame: QueueFrame, payload: bytes) -> None:
-        """Tell a job's place to those in groups who want to know."""
-        wide = self._wide.get(frame.project_id, _NONE) | self._wide.get(None, _NONE)
-        for group in wide | self._chosen.get(frame.job_id, _NONE) | self._chosen.get(frame.parent_id or "", _NONE):
-            for feed in group.members | group.late:
-                if self._places.wanted(feed, frame):
-                    self._write(feed, payload)
-
-
-_NONE: Final[frozenset[Group]] = frozenset()

@@ -1,121 +1,145 @@
-"""``GET /events/v1``: the committed events of a project, in order, over a websocket.
+"""``/events/v1``: the committed events of a project, in order, over a websocket or as server-sent events.
 
-Query: ``cursor`` (one of ours, ``earliest`` or ``latest``), ``job`` and ``kind``, both repeatable. Frames are
-described in `frames`, close codes in `hub.Close`. Programs authenticate by header, like everywhere.
+``docs/feed.md`` tells clients all about it. Both transports take the same query and tell the same frames; see
+`frames` for those and `hub.Close` for how a feed ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
-from typing import Final
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import anyio
-import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from orchestrator.api.endpoint import REQUEST_ID, Access, Call, Handler, Route
-from orchestrator.api.errors import OriginNotAllowed
-from orchestrator.api.feed.frames import Frames
-from orchestrator.api.feed.hub import CLOSE_S, Close, Feed, Hub
+from orchestrator.api.endpoint import Access, Call, Route, reply, reply_bytes
+from orchestrator.api.errors import OriginNotAllowed, Unauthorized
+from orchestrator.api.feed.connection import Connection, EventStream, WebSocket
+from orchestrator.api.feed.hub import CLOSE_S, Feed, Hub
+from orchestrator.api.feed.tickets import VALID_S, Tickets
 from orchestrator.api.query import Query, refuse
-from orchestrator.errors import CursorExpired, Unavailable
+from orchestrator.errors import CursorExpired, InvalidRequest
 from orchestrator.events import Cursor, EventKind
-from orchestrator.subscription import EARLIEST, LATEST, FeedItem
+from orchestrator.subscription import EARLIEST, LATEST, Selection
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from orchestrator.accounts import Principal
 
 PATH: Final = "/events/v1"
-_HEARTBEAT_S: Final = 15.0
-_MAX_MESSAGE: Final = 65_536
 _MAX_FILTER: Final = 1_000
-_KINDS: Final = frozenset(map(str, EventKind))
+#: Kinds of events the log holds; those of hooks are told to hooks alone.
+KINDS: Final = tuple(str(kind) for kind in EventKind if not kind.startswith("hook."))
+_FAMILIES: Final = {
+    f"{family}.*": frozenset(kind for kind in KINDS if kind.startswith(f"{family}."))
+    for family in dict.fromkeys(kind.partition(".")[0] for kind in KINDS)
+}
 
 
-def route(access: Access, hub: Hub, frames: Frames, project_of: Callable[[Call], str]) -> Route:
-    """The feed as a route.
+def routes(
+    access: Access, hub: Hub, project_of: Callable[[Call], str], tickets: Tickets | None = None
+) -> tuple[Route, ...]:
+    """The feed, its schema and, where there are keys, its tickets.
 
     Args:
-        access: Who may open it.
-        hub: Knows the open feeds.
-        frames: Encodes what is sent.
+        access: Who may open the feed and ask for tickets.
+        hub: Serves the feeds.
         project_of: Whose events a call gets.
+        tickets: Those that open a feed here without a key.
     """
-    return Route("GET", PATH, access, _handler(hub, frames, project_of))
 
-
-def _handler(hub: Hub, frames: Frames, project_of: Callable[[Call], str]) -> Handler:
     async def feed(call: Call) -> web.StreamResponse:
         _check_origin(call)
-        project = project_of(call)
-        cursor, jobs, kinds = _wishes(Query(call))
-        async with aclosing(call.orchestrator.events(cursor, project=project, jobs=jobs, kinds=kinds)) as items:
-            first: FeedItem | CursorExpired
-            try:
-                first = await anext(items)  # before the upgrade: a cursor that is not ours is a plain 400
-            except CursorExpired as error:
-                first = error
-            socket = web.WebSocketResponse(
-                heartbeat=_HEARTBEAT_S, timeout=CLOSE_S, max_msg_size=_MAX_MESSAGE, compress=False
-            )
-            socket.headers[REQUEST_ID] = call.request_id
-            await socket.prepare(call.request)
-            opened = Feed(call.request, socket, None if call.principal is None else call.principal.key_id)
-            with hub.joined(opened):
-                if isinstance(first, CursorExpired):
-                    await opened.close(Close.EXPIRED, first.resume)
-                else:
-                    await _serve(opened, first, items, frames)
-        return socket
-
-    return feed
-
-
-async def _serve(feed: Feed, first: FeedItem, items: AsyncIterator[FeedItem], frames: Frames) -> None:
-    """Send until the client leaves, is too slow, or the feed is closed from elsewhere."""
-    async with anyio.create_task_group() as group:
-
-        async def listen() -> None:
-            await feed.receive()
-            group.cancel_scope.cancel()
-
-        group.start_soon(listen)
-        reached = first.cursor
+        principal = call.principal = _admitted(call, tickets)
+        selection, queue = _wishes(Query(call), project_of(call))
+        cursor = call.request.headers.get("Last-Event-ID") or Query(call).text("cursor") or LATEST
+        sequence, resume = 0, None
         try:
-            item = first
-            while await feed.send(frames.encode(item)):
-                reached = item.cursor
-                item = await anext(items)
-            await feed.close(Close.SLOW, reached)
-        except ConnectionError:
-            pass  # the client went away: nothing is owed to it
+            sequence = await call.orchestrator.event_log.position(cursor)
         except CursorExpired as error:
-            await feed.close(Close.EXPIRED, error.resume)
-        except Unavailable:
-            await feed.close(Close.SHUTDOWN, "the service stops")
-        except Exception:
-            log.exception("a feed broke")
-            await feed.close(Close.BROKEN, reached)
-        group.cancel_scope.cancel()
+            resume = error.resume
+        connection = _connection(call)
+        key_id = None if principal is None else principal.key_id
+        response = await connection.open(call.request_id)
+        await hub.serve(Feed(connection, selection, sequence, key_id, queue=queue, resume=resume))
+        return response
+
+    async def ticket(call: Call) -> web.Response:
+        _check_origin(call)
+        if tickets is None or call.principal is None:
+            raise Unauthorized
+        return reply({"ticket": tickets.issue(call.principal), "expires_in_s": VALID_S}, 201)
+
+    if tickets is None:
+        return Route("GET", PATH, access, feed), _SCHEMA
+    return Route("GET", PATH, Access.OPEN, feed), Route("POST", f"{PATH}/tickets", access, ticket), _SCHEMA
 
 
-def _wishes(query: Query) -> tuple[str, list[str], list[str]]:
-    """Cursor, jobs and kinds asked for.
+async def schema(call: Call) -> web.Response:
+    """The JSON Schema of the frames."""
+    return reply_bytes(schema_bytes())
+
+
+_SCHEMA: Final = Route("GET", f"{PATH}/schema", Access.OPEN, schema)
+
+
+@cache
+def schema_bytes() -> bytes:
+    """The JSON Schema of everything a feed says."""
+    return files(__package__).joinpath("schema.json").read_bytes()
+
+
+def _admitted(call: Call, tickets: Tickets | None) -> Principal | None:
+    """Who asks: by header, or by ticket where those count.
 
     Raises:
-        InvalidRequest: One of them cannot be.
+        Unauthorized: Neither is good.
+    """
+    if tickets is None or call.principal is not None:
+        return call.principal
+    text = call.request.query.get("ticket")
+    principal = None if text is None else tickets.redeem(text)
+    if principal is None:
+        raise Unauthorized
+    return principal
+
+
+def _connection(call: Call) -> Connection:
+    """The transport a client asks for.
+
+    Raises:
+        InvalidRequest: Neither a good websocket handshake nor server-sent events over HTTP/1.1.
+    """
+    request = call.request
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        if not web.WebSocketResponse().can_prepare(request):
+            raise InvalidRequest("this is no websocket handshake", code="invalid_http", source="headers")
+        return WebSocket(request, CLOSE_S)
+    if "text/event-stream" in request.headers.get("Accept", "") and request.version >= HttpVersion11:
+        return EventStream(request)
+    message = "open a websocket here, or accept text/event-stream over HTTP/1.1"
+    raise InvalidRequest(message, fields=("Upgrade", "Accept"), source="headers")
+
+
+def _wishes(query: Query, project_id: str) -> tuple[Selection, bool]:
+    """Which events are asked for, and whether places in line are.
+
+    Raises:
+        InvalidRequest: Something cannot be.
     """
     cursor = query.text("cursor") or LATEST
     if cursor not in {EARLIEST, LATEST}:
         Cursor.parse(cursor)
-    jobs, kinds = query.texts("job"), query.texts("kind")
+    jobs, backends = query.texts("job"), query.texts("backend")
     if len(jobs) > _MAX_FILTER:
         raise refuse("job", f"a feed follows at most {_MAX_FILTER:,} chosen jobs", "job_out_of_range")
-    for kind in kinds:
-        if kind not in _KINDS:
-            raise refuse("kind", f"kind must be one of {', '.join(EventKind)}")
-    return cursor, jobs, kinds
+    kinds: set[str] = set()
+    for kind in query.texts("kind"):
+        if kind not in KINDS and kind not in _FAMILIES:
+            raise refuse("kind", f"kind must be one of {', '.join((*KINDS, *_FAMILIES))}")
+        kinds |= _FAMILIES.get(kind, frozenset((kind,)))
+    return Selection(project_id, frozenset(jobs), frozenset(kinds), frozenset(backends)), query.flag("queue")
 
 
 def _check_origin(call: Call) -> None:

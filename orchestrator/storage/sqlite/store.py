@@ -155,6 +155,9 @@ class SqliteStore(Store):
         found = await self._read(fetch, "children", (parent_id,))
         return [job for job in map(rows.job, found) if job.project_id == project_id and job.deleted_at is None]
 
+    async def child_ids(self, parent_ids: Collection[str]) -> list[str]:
+        return [row[0] for row in await self._read(fetch, "child_ids", (array(parent_ids),))]
+
     async def input(self, project_id: str, job_id: str) -> tuple[bytes, bytes | None] | None:
         found = await self._read(fetch, "input", (job_id, project_id))
         return bodies(found[0]) if found else None

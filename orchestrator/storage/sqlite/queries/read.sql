@@ -54,6 +54,9 @@ ORDER BY jobs.id LIMIT ?;
 SELECT * FROM jobs INDEXED BY jobs_active
 WHERE completed_at IS NULL AND status = 'started' AND children = 0 AND id > ? ORDER BY id LIMIT ?;
 
+-- name: child_ids
+SELECT id FROM jobs WHERE parent_id IN (SELECT value FROM json_each(?));
+
 -- name: waiting
 SELECT backend, count(*) FROM jobs INDEXED BY jobs_active
 WHERE completed_at IS NULL AND status IN ('submitted', 'ready') AND children = 0 GROUP BY backend;

@@ -1,0 +1,67 @@
+"""Where things stand, for a reader whose events are gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.lifecycle import ACTIVE
+from orchestrator.model import Job
+from orchestrator.subscription import Selection
+
+if TYPE_CHECKING:
+    from orchestrator.service import Orchestrator
+
+#: Jobs told at most; `GET /v0.4/jobs` knows the others.
+LIMIT: Final = 1_000
+
+
+async def snapshot(orchestrator: Orchestrator, selection: Selection) -> dict[str, Any]:
+    """The chosen jobs with their children, or else all active ones of the project, and the backends.
+
+    A chosen job that is not there is unknown, or was removed. ``truncated`` tells that not all jobs found place.
+    """
+    chosen = sorted(selection.jobs) or None
+    statuses = None if chosen else ACTIVE
+    page = await orchestrator.list_jobs(project=selection.project_id, ids=chosen, statuses=statuses, limit=LIMIT)
+    jobs: list[Job] = []
+    truncated = page.next is not None
+    for job in page.jobs:
+        family = [job]
+        if job.children and len(jobs) + job.children < LIMIT:
+            family += await orchestrator.store.children(job.project_id, job.id)
+        elif job.children:
+            truncated = True
+        jobs += family
+    wanted = [job for job in jobs if not selection.backends or job.backend in selection.backends]
+    names = selection.backends or (() if chosen else orchestrator.backends.names())
+    return {
+        "jobs": [_job(job) for job in wanted[:LIMIT]],
+        "backends": [_backend(orchestrator, name) for name in names if name in orchestrator.backends.names()],
+        "truncated": truncated or len(wanted) > LIMIT,
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    failure = job.outcome.failure
+    return {
+        "id": job.id,
+        "parent_id": job.parent_id,
+        "backend": job.backend,
+        "status": job.status,
+        "attempt": job.attempt,
+        "children": job.children,
+        "submitted_at": job.submitted_at,
+        "started_at": job.started_at,
+        "completed_at": job.completed_at,
+        "failure": None if failure is None else {"code": failure.code, "message": failure.message},
+    }
+
+
+def _backend(orchestrator: Orchestrator, name: str) -> dict[str, Any]:
+    state = orchestrator.backends.state(name)
+    return {
+        "backend": name,
+        "status": state.status,
+        "queued": state.queued,
+        "characterization_id": state.characterization_id,
+    }
