@@ -210,6 +210,11 @@ class Adapter(ABC):
         """What `cancel` may cancel; no work for an author's ``__init__``."""
         return {}
 
+    @cached_property
+    def _wanted(self) -> dict[Attempt, set[Attempt]]:
+        """The attempts of each attempt's batch that somebody waits for."""
+        return {}
+
     async def open(self, context: AdapterContext) -> None:  # noqa: B027 - may be left out
         """Acquire what is needed. Raises to report the adapter as unavailable."""
 
@@ -261,13 +266,15 @@ class Adapter(ABC):
         async def lane() -> None:
             while True:
                 attempts = await ready.take(backend.batch)
+                wanted = set(attempts)
                 with anyio.CancelScope() as scope:
-                    if len(attempts) == 1:
-                        self._scopes[attempts[0]] = scope
+                    for attempt in attempts:
+                        self._scopes[attempt], self._wanted[attempt] = scope, wanted
                     try:
                         outcomes = await guarded_batch(self.run_batch, attempts)
                     finally:
-                        self._scopes.pop(attempts[0], None)
+                        for attempt in attempts:
+                            del self._scopes[attempt], self._wanted[attempt]
                 if not scope.cancelled_caught:
                     await emit.finished(list(zip(attempts, outcomes, strict=True)))
 
@@ -278,9 +285,11 @@ class Adapter(ABC):
     async def cancel(self, attempt: Attempt) -> None:
         """The attempt's job was canceled or timed out: stop working on it, if that is possible.
 
-        The default cancels a `run` (or a `run_batch` of one) and lets larger batches finish.
+        The default cancels a `run`, and a `run_batch` once that holds for each of its attempts.
         """
-        if (scope := self._scopes.get(attempt)) is not None:
+        wanted = self._wanted.get(attempt, set())
+        wanted.discard(attempt)
+        if not wanted and (scope := self._scopes.get(attempt)) is not None:
             scope.cancel()
 
     async def heartbeat(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:

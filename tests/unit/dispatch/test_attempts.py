@@ -420,3 +420,27 @@ async def test_a_bad_job_does_not_spoil_its_batch(spoil: str) -> None:
         assert [job.status.value for job in ends] == ["completed", "failed", "completed", "completed"]
         assert {job.attempt for job in ends} == {1}
         await sound(service)
+
+
+async def test_a_batch_that_hangs_frees_its_lane_once_nobody_wants_it() -> None:
+    """A batch goes on while one of its jobs is wanted, and is canceled with the last."""
+
+    class Hanging(Batching):
+        async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+            self.seen += attempts
+            if len(attempts) > 1:
+                await anyio.sleep_forever()
+            return [zeros(attempt) for attempt in attempts]
+
+    adapter = Hanging("")
+    async with serving(adapter) as service:
+        first, *stuck = [await submit(service) for _ in range(3)]
+        assert (await service.wait(first.id)).status is JobStatus.COMPLETED
+        await turns(10)
+        later = await submit(service)
+        await service.cancel([stuck[0].id])
+        await turns(30)
+        assert not (await service.get(later.id)).terminal
+        await service.cancel([stuck[1].id])
+        assert (await service.wait(later.id)).status is JobStatus.COMPLETED
+        await sound(service)
