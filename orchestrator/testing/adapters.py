@@ -82,11 +82,15 @@ class ScriptedAdapter(Adapter):
             self._waiters.append((number, future))
             await future
 
-    async def run(self, attempt: Attempt) -> Result:
-        self.seen.append(attempt)
+    def begun(self, *attempts: Attempt) -> None:
+        """Count attempts that begin; for subclasses that do not use `run`."""
+        self.seen += attempts
         for number, future in self._waiters:
             if len(self.seen) >= number and not future.done():
                 future.set_result(None)
+
+    async def run(self, attempt: Attempt) -> Result:
+        self.begun(attempt)
         await self._gate.wait()
         self.ended.append(attempt)
         outcome: Any = self.answer(attempt)

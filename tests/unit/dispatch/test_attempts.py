@@ -12,7 +12,7 @@ from orchestrator.dispatch.retry import delay_s
 from orchestrator.errors import ExecutionError, JobFailed, WorkerLost
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Job, Result
+from orchestrator.model import Job, JobRequest, Result
 from orchestrator.service import Orchestrator
 from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving, zeros
 from orchestrator.testing.clock import ManualClock
@@ -400,7 +400,7 @@ class Batching(ScriptedAdapter):
         self.spoil = spoil
 
     async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
-        self.seen += attempts
+        self.begun(*attempts)
         await checkpoint()
         answers: list[Result | ExecutionError] = [zeros(attempt) for attempt in attempts]
         if any(attempt.job.spec.name == "bad" for attempt in attempts):
@@ -427,16 +427,15 @@ async def test_a_batch_that_hangs_frees_its_lane_once_nobody_wants_it() -> None:
 
     class Hanging(Batching):
         async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
-            self.seen += attempts
+            self.begun(*attempts)
             if len(attempts) > 1:
                 await anyio.sleep_forever()
             return [zeros(attempt) for attempt in attempts]
 
     adapter = Hanging("")
     async with serving(adapter) as service:
-        first, *stuck = [await submit(service) for _ in range(3)]
-        assert (await service.wait(first.id)).status is JobStatus.COMPLETED
-        await turns(10)
+        stuck = await service.submit_many([JobRequest(backend="scripted", circuits=(FLIP,))] * 2)
+        await adapter.until_seen(2)
         later = await submit(service)
         await service.cancel([stuck[0].id])
         await turns(30)
