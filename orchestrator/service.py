@@ -36,7 +36,6 @@ from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.line import Place
 from orchestrator.dispatch.stats import QueueStats
 from orchestrator.errors import (
-    BackendNotFound,
     InvalidRequest,
     JobCanceled,
     JobFailed,
@@ -209,7 +208,6 @@ class Orchestrator(AsyncContextManagerMixin):
             project=self.project.id,
             project_of=self.accounts.project,
             result_of=lambda job: self.fetch_result(job.id, project=job.project_id),
-            resolve=self._full_name,
         )
         stack.push_async_callback(self._notifier.aclose)
         await self._dispatcher.recover()
@@ -219,13 +217,6 @@ class Orchestrator(AsyncContextManagerMixin):
 
     def _committed(self, entries: Sequence[Committed]) -> None:
         self.bus.publish(entries)
-
-    def _full_name(self, backend: str) -> str:
-        """The full name of a backend; one that is not served now may be again."""
-        try:
-            return self.backends.resolve(backend)
-        except BackendNotFound:
-            return backend
 
     async def _open_backends(self, new_id: Any) -> None:
         adapters = self._adapters

@@ -99,7 +99,7 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         keep_days: Days to keep delivered and dead deliveries, and the log of attempts; 0 keeps all.
     """
 
-    channels: tuple[str, ...] = ("webhook",)
+    channels: tuple[str, ...] = ("email", "webhook")
     public_url: str = ""
     keep_days: Amount = 30.0
 

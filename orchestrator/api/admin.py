@@ -16,6 +16,7 @@ domain's own structs: decode them with `msgspec.json.decode(body, type=...)`. Ev
 ``GET /backends``                         list of ``{"capabilities", "state"}``
 ``POST /verify``                          `orchestrator.storage.abc.Report`
 ``GET /events/v1``                        the feed, as on the TCP port
+``/hooks/v1``                             notification rules, as on the TCP port
 ========================================  =====================================================
 """
 
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from orchestrator.api import health
+from orchestrator.api import health, hooks
 from orchestrator.api.endpoint import Access, Call, Context, Route, Surface, decoder, install, reply
 from orchestrator.api.feed import routes as feed
 from orchestrator.api.feed.hub import Hub
@@ -183,7 +184,9 @@ def create_admin_app(orchestrator: Orchestrator, *, telemetry: Telemetry) -> web
     context = Context(orchestrator, telemetry, Reader())
     app = web.Application()
     events = feed.routes(Access.OWNER, hub, project_of)
-    install(app.router, (Surface("", (*ROUTES, *events), vendor=False),), context)
+    install(
+        app.router, (Surface("", (*ROUTES, *events, *hooks.routes(Access.OWNER, project_of)), vendor=False),), context
+    )
 
     async def shutdown(_app: web.Application) -> None:
         await hub.aclose()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from orchestrator.api import health
+from orchestrator.api import health, hooks
 from orchestrator.api.endpoint import Access, Call, Context, Surface, install
 from orchestrator.api.feed import routes as feed
 from orchestrator.api.feed.hub import Hub
@@ -29,7 +29,7 @@ def create_app(
     limits: Limits | None = None,
     allowed_origins: Collection[str] | None = None,
 ) -> web.Application:
-    """The application: ``/v0.4``, ``/v0.3``, ``/events/v1``, ``/healthz``, ``/readyz`` and ``/metrics``.
+    """The application: ``/v0.4``, ``/v0.3``, ``/events/v1``, ``/hooks/v1``, ``/healthz``, ``/readyz`` and ``/metrics``.
 
     Args:
         orchestrator: Opened by the caller, and closed by the caller after the application's end.
@@ -48,7 +48,11 @@ def create_app(
     figures.watch_feeds(lambda: hub.open)
     events = feed.routes(Access.KEY, hub, _project, tickets)
     app = web.Application()
-    install(app.router, (V04, V03, Surface("", (*health.ROUTES, *events), vendor=False)), context)
+    install(
+        app.router,
+        (V04, V03, Surface("", (*health.ROUTES, *events, *hooks.routes(Access.KEY, _project)), vendor=False)),
+        context,
+    )
 
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
         listeners = (tickets.revoked, hub.revoked)

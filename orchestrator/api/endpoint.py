@@ -152,6 +152,9 @@ def wrong(error: msgspec.ValidationError, root: str = "") -> InvalidRequest:
         missing = message.split("`")[1]
         member = f"{member}.{missing}" if member else missing
         return _named(f"{missing} is required", "missing_field", root, member)
+    if message.startswith("Object contains unknown field"):
+        unknown = message.split("`")[1]
+        return _named(f"unknown field {unknown}", "unknown_field", root, f"{member}.{unknown}" if member else unknown)
     return _named(message.replace("`", ""), "wrong_type", root, member)
 
 

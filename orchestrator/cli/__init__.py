@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "backends": "List backends.",
     "projects": "Add and list projects.",
     "keys": "Add, list and revoke API keys.",
+    "hooks": "Notify people and programs of what happens to jobs.",
     "verify": "Prove that the tables equal the event log.",
     "bench": "Measure what this machine can do.",
     "plugins": "List the installed plugins.",

@@ -10,7 +10,7 @@ import click
 from orchestrator.cli import DONE, NO
 from orchestrator.cli.options import json_option
 
-GROUPS: Final = ("orchestrator.backends",)
+GROUPS: Final = ("orchestrator.backends", "orchestrator.channels")
 
 
 @click.group()

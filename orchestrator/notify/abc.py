@@ -79,11 +79,15 @@ class Channel(ABC):
     Attributes:
         wants_results: Load the result of a completed job into its notification.
         digest_s: Gather a target's notifications for up to this long once several come; 0 sends each alone.
+        limit_s: Longest attempt, seconds; after that it is cut off and counts as `retry`.
+        secrets: Members of a target that are told once, when the hook is made, and never again.
     """
 
     name: ClassVar[str]
     wants_results: ClassVar[bool] = False
     digest_s: float = 0.0
+    limit_s: float = 20.0
+    secrets: ClassVar[frozenset[str]] = frozenset({"secret", "secrets", "password", "token"})
 
     async def open(self, context: ChannelContext) -> None:  # noqa: B027 - may be left out
         """Acquire what is needed."""

@@ -20,26 +20,20 @@ log = structlog.get_logger()
 SCHEDULE_S: Final = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
 #: Each wait is longer by up to this share, so that receivers that came back are not met by all at once.
 JITTER: Final = 0.1
-LIMIT_S: Final = 20.0
 #: The longest a receiver may ask for.
 RETRY_AFTER_CAP_S: Final = 86_400.0
 _DETAIL: Final = 300
 
 
 async def attempt(
-    channel: Channel,
-    target: Mapping[str, Any],
-    notifications: Sequence[Notification],
-    clock: Clock,
-    *,
-    limit_s: float = LIMIT_S,
+    channel: Channel, target: Mapping[str, Any], notifications: Sequence[Notification], clock: Clock
 ) -> Attempted:
     """Let the channel try once; answers whatever it does. Only cancellation gets through."""
     answered: Attempted | None = None
     async with anyio.create_task_group() as tasks:
 
         async def stop() -> None:
-            await clock.sleep(limit_s)
+            await clock.sleep(channel.limit_s)
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(stop)
@@ -51,7 +45,7 @@ async def attempt(
             answered = Attempted(verdict=Verdict.RETRY, detail=f"the channel raised {type(error).__name__}")
         tasks.cancel_scope.cancel()
     if answered is None:
-        return Attempted(verdict=Verdict.RETRY, detail=f"no answer within {limit_s:g} s")
+        return Attempted(verdict=Verdict.RETRY, detail=f"no answer within {channel.limit_s:g} s")
     return msgspec.structs.replace(answered, detail=_line(answered.detail))
 
 

@@ -55,7 +55,7 @@ class Rules:
             return ()
         return [
             Delivery(
-                id=f"msg_{self._epoch}_{entry.event.sequence}_{hook.id}",
+                id=f"msg_{entry.event.sequence}_{hook.id[-12:]}_{self._epoch}",
                 hook_id=hook.id,
                 event=entry.event,
                 due_at=entry.event.at,
@@ -93,13 +93,15 @@ class _Rule:
 
     def __init__(self, hook: Hook) -> None:
         self.hook = hook
+        # The bare name of a machine means it, as everywhere.
+        self._backends = None if hook.backend is None else {hook.backend, f"qpu.{hook.backend}"}
         self._name = None if hook.name is None else re.compile(translate(hook.name)).match
         key, separator, value = (hook.tag or "").partition("=")
         self._tag = (key, value if separator else None) if key else None
 
     def matches(self, event: Event, job: Job | None) -> bool:
         """Whether the hook's filters let the event pass."""
-        if self.hook.backend is not None and event.backend != self.hook.backend:
+        if self._backends is not None and event.backend not in self._backends:
             return False
         if job is None:
             return self._name is None and self._tag is None

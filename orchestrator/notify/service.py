@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
 import msgspec
 
 from orchestrator.clock import Clock, NewId
-from orchestrator.errors import DeliveryNotFound, HookNotFound, InvalidRequest
+from orchestrator.errors import ChannelUnavailable, DeliveryNotFound, HookNotFound, InvalidRequest
 from orchestrator.events import Event, EventKind
 from orchestrator.hooks import DEFAULT_KINDS, Delivery, DeliveryAttempt, Hook
 from orchestrator.notify.abc import Attempted
@@ -23,6 +23,8 @@ from orchestrator.storage.outbox import Outbox
 MOST: Final = 100
 #: Longest pattern, tag or backend name of a filter.
 LONGEST: Final = 200
+#: Stands for a secret.
+HIDDEN: Final = "***"
 
 
 class Hooks:
@@ -30,7 +32,6 @@ class Hooks:
 
     Args:
         project: Id of the first project.
-        resolve: The full name of a backend.
     """
 
     def __init__(
@@ -43,7 +44,6 @@ class Hooks:
         clock: Clock,
         new_id: NewId,
         project: str,
-        resolve: Callable[[str], str],
     ) -> None:
         self._outbox = outbox
         self._rules = rules
@@ -52,7 +52,6 @@ class Hooks:
         self._clock = clock
         self._new_id = new_id
         self._project = project
-        self._resolve = resolve
 
     async def add(
         self,
@@ -84,7 +83,7 @@ class Hooks:
             target=(await self._channels.get(channel)).check(target),
             created_at=self._clock.now_ms(),
             kinds=_ordered(kinds),
-            backend=self._backend(backend),
+            backend=_bounded("backend", backend),
             tag=_bounded("tag", tag),
             name=_bounded("name", name),
             children=children,
@@ -111,6 +110,15 @@ class Hooks:
             raise HookNotFound(hook_id)
         return hook
 
+    async def shown(self, hook: Hook) -> Hook:
+        """The hook without the secrets of its target; without all of it while its channel cannot be used."""
+        try:
+            hidden = (await self._channels.get(hook.channel)).secrets
+        except ChannelUnavailable:
+            hidden = frozenset(hook.target)
+        target = {name: HIDDEN if name in hidden else value for name, value in hook.target.items()}
+        return msgspec.structs.replace(hook, target=target)
+
     async def update(
         self, hook_id: str, *, target: Mapping[str, Any] | None = None, enabled: bool | None = None, **members: Any
     ) -> Hook:
@@ -129,9 +137,7 @@ class Hooks:
             members["target"] = channel.check({name: value for name, value in merged.items() if value is not None})
         if "kinds" in members:
             members["kinds"] = _ordered(members["kinds"])
-        if "backend" in members:
-            members["backend"] = self._backend(members["backend"])
-        for member in {"tag", "name"} & members.keys():
+        for member in {"backend", "tag", "name"} & members.keys():
             members[member] = _bounded(member, members[member])
         if enabled is True:
             members |= {"disabled_at": None, "disabled_reason": None}
@@ -193,9 +199,6 @@ class Hooks:
             raise DeliveryNotFound(delivery_id)
         self._deliverer.wake(hook.id)
         return number
-
-    def _backend(self, name: str | None) -> str | None:
-        return None if name is None else self._resolve(name)
 
 
 def _ordered(kinds: str | Collection[str]) -> tuple[EventKind, ...]:
