@@ -26,6 +26,12 @@ def door(request: pytest.FixtureRequest, server: Server) -> list[str]:
     return ["--data", str(server.data)]
 
 
+@pytest.fixture
+def http(server: Server) -> list[str]:
+    """Options for the way over HTTP alone."""
+    return ["--url", server.url, "--key", server.key]
+
+
 def test_submit_prints_the_id_and_jobs_shows_the_job(run: Run, door: list[str]) -> None:
     """The id stands alone on standard output; `watch` waits for the end; `jobs` knows it, with its histogram."""
     (job_id,) = run("submit", "-", "--name", "bell", *door, text=BELL).lines
@@ -38,9 +44,9 @@ def test_submit_prints_the_id_and_jobs_shows_the_job(run: Run, door: list[str]) 
     assert shown.lines[-1].split()[-2:] == ["50.0", "%"]
 
 
-def test_watching_a_submit_shows_each_state_and_the_results(run: Run, door: list[str]) -> None:
+def test_watching_a_submit_shows_each_state_and_the_results(run: Run, http: list[str]) -> None:
     """Without a terminal every event is a line, and the histogram follows."""
-    done = run("submit", "-", "--shots", "64", "--noise", "aria-1", "--seed", "3", "--watch", *door, text=BELL)
+    done = run("submit", "-", "--shots", "64", "--noise", "aria-1", "--seed", "3", "--watch", *http, text=BELL)
     assert done.code == 0
     kinds = [line.split()[1] for line in done.lines if " job." in line]
     assert kinds == ["job.submitted", "job.ready", "job.started", "job.completed"]
@@ -57,16 +63,16 @@ def test_json_is_nothing_but_json(run: Run, door: list[str]) -> None:
     assert all(each["result"]["probabilities"] == {"1": 1.0} for each in last["results"])
 
 
-def test_the_same_seed_gives_the_same_counts(run: Run, door: list[str]) -> None:
+def test_the_same_seed_gives_the_same_counts(run: Run, http: list[str]) -> None:
     """--seed reproduces a noisy histogram."""
     options = ["--shots", "500", "--noise", "aria-1", "--seed", "11", "--watch", "--json"]
-    first, second = (run("submit", "-", *options, *door, text=BELL).documents[-1] for _ in range(2))
+    first, second = (run("submit", "-", *options, *http, text=BELL).documents[-1] for _ in range(2))
     assert first["results"][0]["result"]["counts"] == second["results"][0]["result"]["counts"]
 
 
-def test_a_failed_job_is_exit_code_1(run: Run, door: list[str]) -> None:
+def test_a_failed_job_is_exit_code_1(run: Run, http: list[str]) -> None:
     """A job that fails is told with its code and reason, and the answer is no."""
-    done = run("submit", "-", "--watch", *door, text=WIDE)
+    done = run("submit", "-", "--watch", *http, text=WIDE)
     assert done.code == 1
     assert "NotEnoughQubits" in done.lines[-1]
 
