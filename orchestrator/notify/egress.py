@@ -128,15 +128,18 @@ class EgressPolicy:
         return url
 
     def _objection(self, text: str, url: URL) -> str | None:
-        host, port = url.host, url.port
+        host, port = url.raw_host, url.port
+        authority = _AUTHORITY_END.split(text.partition("://")[2], maxsplit=1)[0]
         if url.scheme not in self._schemes:
             return f"the scheme must be {' or '.join(sorted(self._schemes))}"
         if not host or port is None:
             return "the host is missing"
-        if "@" in _AUTHORITY_END.split(text.partition("://")[2], maxsplit=1)[0]:
+        if "@" in authority:
             return "a URL must not carry a user name or password"
         if not any(port in ports for ports in self._ports):
             return f"port {port} is not permitted"
+        if "[" in authority and ":" not in host:
+            return "only an IPv6 address stands in brackets"
         return self._objection_to_host(host)
 
     def _objection_to_host(self, host: str) -> str | None:
