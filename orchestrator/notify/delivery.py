@@ -36,12 +36,14 @@ from orchestrator.storage.outbox import Outbox
 log = structlog.get_logger()
 
 #: Attempts at one time, over all hooks.
-CONCURRENT: Final = 16
+CONCURRENT: Final = 32
 #: Most notifications in one digest.
 DIGEST: Final = 100
 #: After something unforeseen the first pause, and the longest one, seconds.
 _PAUSE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 60.0
+#: A channel that cannot be used is tried again after this long.
+CHANNEL_RETRY_MS: Final = 60_000
 #: Longest sleep before the wall clock is looked at again: it may jump, deadlines of deliveries are wall times.
 _NAP_S: Final = 60.0
 
@@ -169,7 +171,8 @@ class Deliverer:
             channel = await self._channels.get(hook.channel)
         except ChannelUnavailable as problem:
             log.warning("deliveries wait for their channel", hook=hook.id, reason=str(problem))
-            return lane.more
+            await self._until(self._clock.now_ms() + CHANNEL_RETRY_MS, lane)
+            return True
         pending = await self._outbox.pending(hook.id, limit=DIGEST if channel.digest_s > 0 else 1)
         if not pending:
             if lane.gathering_ms <= self._clock.now_ms():
@@ -215,7 +218,7 @@ class Deliverer:
         due_ms = now + retry_wait_ms(deliveries[0].attempts + 1, answer.retry_after_s, self._rng)
         await self._record([followed(each, answer, now, due_ms) for each in deliveries], lines)
         known = self._rules.get(hook.id)
-        if answer.verdict is Verdict.GONE and known is not None:
+        if answer.verdict is Verdict.GONE and known is not None and known.target == hook.target:
             reason = answer.detail or "the target is gone"
             gone = msgspec.structs.replace(known, disabled_at=now, disabled_reason=reason)
             self._rules.put(gone)  # first, so that nothing is routed to it after its deliveries were buried

@@ -63,11 +63,11 @@ class SqliteOutbox(Outbox):
         self._read = read
         self._write = write
 
-    def _fetch(self, name: str, *arguments: Any) -> Awaitable[list[Any]]:
+    def _fetch(self, name: str, arguments: Any) -> Awaitable[list[Any]]:
         return self._read(lambda connection: connection.execute(_SQL[name], arguments).fetchall())
 
     async def hooks(self) -> list[Hook]:
-        return [_hook(row[0]) for row in await self._fetch("hooks")]
+        return [_hook(row[0]) for row in await self._fetch("hooks", ())]
 
     async def add_hook(self, hook: Hook) -> None:
         row = (hook.id, hook.project_id, rows.encode(hook).decode())
@@ -89,13 +89,13 @@ class SqliteOutbox(Outbox):
         await self._write(remove)
 
     async def waiting(self) -> list[str]:
-        return [row[0] for row in await self._fetch("waiting")]
+        return [row[0] for row in await self._fetch("hooks_waiting", ())]
 
     async def pending(self, hook_id: str, *, limit: int) -> list[Delivery]:
-        return [_delivery(row) for row in await self._fetch("pending", hook_id, limit)]
+        return [_delivery(row) for row in await self._fetch("pending", (hook_id, limit))]
 
     async def dead(self, hook_id: str, *, limit: int) -> list[Delivery]:
-        return [_delivery(row) for row in await self._fetch("dead", hook_id, limit)]
+        return [_delivery(row) for row in await self._fetch("dead", (hook_id, limit))]
 
     async def record(self, deliveries: Sequence[Delivery], attempts: Sequence[DeliveryAttempt]) -> None:
         settled = [
@@ -113,6 +113,7 @@ class SqliteOutbox(Outbox):
                 each.detail,
                 each.duration_ms,
                 each.job_id,
+                each.hook_id,
             )
             for each in attempts
         ]
@@ -146,7 +147,7 @@ class SqliteOutbox(Outbox):
                 job_id=row[8],
                 position=row[9],
             )
-            for row in await self._fetch("log", hook_id, before, limit)
+            for row in await self._fetch("log", {"hook": hook_id, "before": before, "limit": limit})
         ]
 
     async def prune(self, settled_before: int, *, limit: int) -> int:

@@ -10,8 +10,9 @@ from typing import Any, Final, Self
 import msgspec
 
 from orchestrator.events import KIND_OF, Event, EventKind
-from orchestrator.lifecycle import Cause, JobStatus, derive_parent
-from orchestrator.model import Failure, Job, JobSpec, Outcome
+from orchestrator.hooks import Delivery, Hook
+from orchestrator.lifecycle import TERMINAL, Cause, JobStatus, derive_parent
+from orchestrator.model import Failure, Job, JobSpec, Outcome, Project
 from orchestrator.storage import ledger
 from orchestrator.storage.abc import Committed, Draft, Idempotency, Move, Store, Submit
 from orchestrator.testing.clock import ManualClock
@@ -44,6 +45,7 @@ class Opened:
 
     Attributes:
         told: What `on_commit` was told so far.
+        routed: Ids of hooks that every job's end is to be delivered to.
         sound: Whether to verify on exit; false once a check has planted damage or closed the store.
     """
 
@@ -51,11 +53,12 @@ class Opened:
         self.store = store
         self.clock = clock
         self.told: list[Committed] = []
+        self.routed: list[str] = []
         self.sound = True
         self._numbers = count(1)
 
     async def __aenter__(self) -> Self:
-        await self.store.open(self.told.extend)
+        await self.store.open(self.told.extend, self._route)
         return self
 
     async def __aexit__(
@@ -66,6 +69,15 @@ class Opened:
                 assert (await self.store.verify()).problems == ()
         finally:
             await self.store.aclose()
+
+    def _route(self, entries: Sequence[Committed]) -> list[Delivery]:
+        """Without hooks, as a store without a route."""
+        return [
+            Delivery(id=f"{hook_id}-{event.sequence}", hook_id=hook_id, event=event, due_at=event.at)
+            for event, _ in entries
+            for hook_id in self.routed
+            if event.after in TERMINAL and event.before is not event.after
+        ]
 
     # -- making -------------------------------------------------------------------------
 
@@ -146,6 +158,15 @@ class Opened:
     async def delete(self, job: Job) -> None:
         """Delete an ended job."""
         assert await self.store.apply([ledger.deletion(job, self.clock.now_ms())]) == [True]
+
+    async def hook(self, hook_id: str, project: str = PROJECT) -> Hook:
+        """Add a project, unless there is one, and a hook that is told of every job's end."""
+        if project not in {known.id for known in await self.store.projects()}:
+            await self.store.put_project(Project(id=project, name=project, created_at=0))
+        hook = Hook(id=hook_id, project_id=project, channel="none", target={"to": "me"}, created_at=0)
+        await self.store.outbox.add_hook(hook)
+        self.routed.append(hook_id)
+        return hook
 
     # -- looking ------------------------------------------------------------------------
 

@@ -22,10 +22,12 @@ DELETE FROM deliveries WHERE hook_id = ?;
 DELETE FROM delivery_attempts WHERE hook_id = ?;
 
 -- name: insert_deliveries
-INSERT INTO deliveries SELECT * FROM (VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?)})
-WHERE column1 IN (SELECT id FROM hooks) ON CONFLICT DO NOTHING;
+WITH routed (hook_id, sequence, id, event, state, attempts, due_at, settled_at, detail) AS (
+    VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?)}
+)
+INSERT INTO deliveries SELECT * FROM routed WHERE hook_id IN (SELECT id FROM hooks) ON CONFLICT DO NOTHING;
 
--- name: waiting
+-- name: hooks_waiting
 SELECT id FROM hooks
 WHERE EXISTS (SELECT 1 FROM deliveries WHERE deliveries.hook_id = hooks.id AND state = 'pending') ORDER BY id;
 
@@ -41,7 +43,7 @@ WHERE id = ? AND state = 'pending';
 
 -- name: insert_attempt
 INSERT INTO delivery_attempts (hook_id, delivery_id, kind, number, at, verdict, detail, duration_ms, job_id)
-SELECT ?1, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM hooks WHERE id = ?1);
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM hooks WHERE id = ?);
 
 -- name: revive
 UPDATE deliveries SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL WHERE hook_id = ? AND id = ?;
@@ -52,7 +54,7 @@ WHERE hook_id = ? AND state = 'dead';
 
 -- name: log
 SELECT hook_id, delivery_id, kind, number, at, verdict, detail, duration_ms, job_id, position FROM delivery_attempts
-WHERE hook_id = ?1 AND (?2 IS NULL OR position < ?2) ORDER BY position DESC LIMIT ?3;
+WHERE hook_id = :hook AND (:before IS NULL OR position < :before) ORDER BY position DESC LIMIT :limit;
 
 -- name: prune_deliveries
 DELETE FROM deliveries WHERE (hook_id, sequence) IN (
