@@ -118,6 +118,8 @@ def _native_zz(angle: float) -> Matrix:
 
 _R: Final = math.sqrt(0.5)
 _ROTATION: Final = (Param("rotation"),)
+#: The contract says one turn either way; qiskit-ionq compiles ``u`` to pulses of up to one and a half.
+_PHASE: Final = (Param("phase", -1.5, 1.5),)
 
 
 def _qis(name: str, matrix: Callable[..., Matrix], targets: int = 1, params: tuple[Param, ...] = ()) -> GateType:
@@ -148,8 +150,8 @@ _ROWS: Final = (
     _qis("yy", _yy, targets=2, params=_ROTATION),
     _qis("zz", _zz, targets=2, params=_ROTATION),
     GateType(name="pauliexp", gateset="qis", targets=0, params=(Param("time", low=0.0), Param("coefficients"))),
-    _native("gpi", _gpi, params=(Param("phase", -1.0, 1.0),)),
-    _native("gpi2", _gpi2, params=(Param("phase", -1.0, 1.0),)),
+    _native("gpi", _gpi, params=_PHASE),
+    _native("gpi2", _gpi2, params=_PHASE),
     _native(
         "ms",
         _ms,

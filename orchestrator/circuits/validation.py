@@ -112,7 +112,7 @@ def _count(targets: int) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    return f"must be between {low:g} and {high:g} turns" if high <= 1 else "must be a finite number"
+    return f"must be between {low:g} and {high:g} turns" if high < 2 else "must be a finite number"
 
 
 def cost(gates: Sequence[Gate]) -> int:

@@ -79,7 +79,7 @@ def test_refused_qis_gates(wire: dict[str, Any], member: str, code: str) -> None
     [
         ({"gate": "h", "target": 0}, "gate", "wrong_gateset"),
         ({"gate": "gpi", "target": 0}, "phase", "missing_field"),
-        ({"gate": "gpi", "target": 0, "phase": 1.01}, "phase", "angle_out_of_range"),
+        ({"gate": "gpi", "target": 0, "phase": 1.51}, "phase", "angle_out_of_range"),
         ({"gate": "gpi2", "target": 0, "phase": 0, "control": 1}, "control", "invalid_request"),
         (MS | {"phases": [0]}, "phases", "wrong_type"),
         (MS | {"phases": [0, -1.5]}, "phases[1]", "angle_out_of_range"),
