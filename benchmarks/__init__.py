@@ -1,0 +1,1 @@
+"""Measurements and rehearsals; not part of the package."""

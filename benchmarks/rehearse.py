@@ -1,0 +1,53 @@
+"""Rehearse promises in full: ``python -m benchmarks.rehearse NAME``; the tests do it at about a fiftieth.
+
+* ``kill``: SIGKILL a real server at random moments under load, again and again; nothing acknowledged is lost.
+* ``cancel``: cancel public coroutines anywhere, many times; nothing is left behind.
+
+Each stops by itself, uses the loopback address and a temporary folder alone, prints what it saw, and exits with 1 if
+a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import structlog
+
+from benchmarks import cancels, kills
+
+
+def main() -> None:
+    """Run the rehearsal that is named."""
+    parser = argparse.ArgumentParser(prog="benchmarks.rehearse", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=None, help="of moments and choices; drawn unless given")
+    commands = parser.add_subparsers(dest="name", required=True)
+    kill = commands.add_parser("kill")
+    kill.add_argument("--kills", type=int, default=200)
+    kill.add_argument("--submitters", type=int, default=4)
+    cancel = commands.add_parser("cancel")
+    cancel.add_argument("--times", type=int, default=10_000)
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    print(f"{options.name}, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="rehearse-") as folder:
+        if options.name == "kill":
+            report = asyncio.run(kills.rehearse(Path(folder), options.kills, options.submitters, seed))
+        else:
+            report = asyncio.run(cancels.rehearse(Path(folder), options.times, seed))
+    for line in report.figures:
+        print(line)
+    for problem in report.problems[:20]:
+        print(f"BROKEN: {problem}")
+    print("kept" if not report.problems else f"broken: {len(report.problems)}")
+    sys.exit(bool(report.problems))
+
+
+if __name__ == "__main__":
+    main()
