@@ -50,7 +50,9 @@ class Selection:
                 return False
         elif self.project_id is not None and event.project_id is not None and event.project_id != self.project_id:
             return False
-        return (not self.kinds or event.kind in self.kinds) and (not self.backends or event.backend in self.backends)
+        if self.kinds and event.kind not in self.kinds:
+            return False
+        return not self.backends or event.backend in self.backends
 
 
 @dataclass(frozen=True, slots=True)

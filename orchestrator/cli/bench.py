@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 @json_option
 @click.option("--quick", "size", flag_value="QUICK", help="One short round: is everything in order?")
 @click.option("--full", "size", flag_value="FULL", help="With 1,000,000 finished jobs; takes some minutes and 2 GB.")
+@click.option("--feed", is_flag=True, help="Measure the event feed instead, beside plain aiohttp.")
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder on the disk to be measured; a temporary one unless given. Everything made there is removed.",
 )
-def command(as_json: bool, size: str | None, data: Path | None) -> None:
+def command(as_json: bool, size: str | None, feed: bool, data: Path | None) -> None:
     """Measure life cycles, latencies and HTTP on this machine, and print them with the conditions.
 
     No-op jobs go the normal way: stored with their input, dispatched, four events each, every commit synced. Figures
@@ -39,6 +40,9 @@ def command(as_json: bool, size: str | None, data: Path | None) -> None:
     if data is not None:
         data.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="orchestrator-bench-", dir=data) as folder:
+        if feed:
+            _feed(Path(folder), sizes, as_json)
+            return
         if as_json:
             emit(run(_measured(Path(folder), sizes, lambda _: None)))
             return
@@ -46,6 +50,22 @@ def command(as_json: bool, size: str | None, data: Path | None) -> None:
         with out.status("measuring") as status:
             report = run(_measured(Path(folder), sizes, status.update))
         _show(report)
+
+
+def _feed(folder: Path, sizes: Sizes, as_json: bool) -> None:
+    from orchestrator.bench.feed import ROUNDS, measure  # noqa: PLC0415
+    from orchestrator.process import run  # noqa: PLC0415
+
+    if as_json:
+        emit(run(measure(folder, ROUNDS * sizes.rounds, lambda _: None)))
+        return
+    with console().status("measuring") as status:
+        report = run(measure(folder, ROUNDS * sizes.rounds, status.update))
+    figures = [(f"{row.subscribers:,}", *map(_number, (row.feed, row.plain, row.ratio))) for row in report.fanout]
+    table(("subscribers", "feed, deliveries/s", "plain aiohttp, deliveries/s", "feed / plain"), figures)
+    waits = {"after its commit": report.after_commit_ms, "after the submit": report.after_submit_ms}
+    rows = [(title, *map(_number, wait.values())) for title, wait in waits.items()]
+    table(("job.submitted arrives", *(f"{name}, ms" for name in report.after_commit_ms)), rows)
 
 
 async def _measured(folder: Path, sizes: Sizes, tell: Callable[[str], None]) -> Report:

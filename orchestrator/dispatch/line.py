@@ -234,7 +234,7 @@ class Line:
         return round(total / (self.capabilities.concurrency * self.capabilities.batch))
 
     def forecast(self) -> Iterator[Place]:
-        """The places of the ready jobs in order, with what `predicted_wait_ms` says of each; one pass over the window."""
+        """The places of the ready jobs, in order, and what `predicted_wait_ms` says of each, in one pass."""
         lanes = self.capabilities.concurrency * self.capabilities.batch
         ahead: list[int | None] = [lease.job.outcome.predicted_execution_ms for lease in self.leases]
         total: float | None = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from struct import pack
+from struct import Struct
 from typing import Any, Final
 
 import msgspec
@@ -15,11 +15,12 @@ from orchestrator.lifecycle import JobStatus
 #: Bytes of encoded events that are remembered.
 MEMORY: Final = 8 * 1024 * 1024
 
+_SHORT, _MEDIUM, _LONG = (Struct(head).pack for head in ("!BB", "!BBH", "!BBQ"))
 encode = msgspec.json.Encoder().encode
 
 
 class EventFrame(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="event", rename={"before": "from", "after": "to"}
+    msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="event", rename={"before": "from", "after": "to"}
 ):
     """A committed event; the members are those of `orchestrator.events.Event`."""
 
@@ -86,28 +87,25 @@ class Frames:
 
     def event(self, event: Event) -> bytes:
         """The frame of an event: the same bytes for everyone who is told of it."""
-        frame = self._recent.get(event.sequence)
-        if frame is None:
-            frame = self._remember(event.sequence, encode(self._of(event)))
-        return frame
-
-    def _of(self, event: Event) -> EventFrame:
-        return EventFrame(
-            cursor=self.cursor(event.sequence),
-            kind=event.kind,
-            job_id=event.job_id,
-            parent_id=event.parent_id,
-            project_id=event.project_id,
-            backend=event.backend,
-            attempt=event.attempt,
-            before=event.before,
-            after=event.after,
-            at=event.at,
-            data=event.data,
+        sequence = event.sequence
+        frame = self._recent.get(sequence)
+        if frame is not None:
+            return frame
+        frame = self._recent[sequence] = encode(
+            EventFrame(
+                f"{self._prefix}{sequence}",
+                event.kind,
+                event.job_id,
+                event.parent_id,
+                event.project_id,
+                event.backend,
+                event.attempt,
+                event.before,
+                event.after,
+                event.at,
+                event.data,
+            )
         )
-
-    def _remember(self, sequence: int, frame: bytes) -> bytes:
-        self._recent[sequence] = frame
         self._bytes += len(frame)
         while self._bytes > MEMORY:
             self._bytes -= len(self._recent.pop(next(iter(self._recent))))
@@ -126,6 +124,10 @@ class Wire(ABC):
             cursor: Where a reader stands after it; None if it moves nobody.
         """
 
+    def event(self, frames: Frames, event: Event) -> bytes:
+        """The frame of an event."""
+        return self.frame(frames.event(event), frames.cursor(event.sequence))
+
     def joined(self, frames: Iterable[bytes]) -> bytes:
         """Several frames in one write."""
         return b"".join(frames)
@@ -134,13 +136,16 @@ class Wire(ABC):
 class WebSocketWire(Wire):
     """RFC 6455: unmasked, unfragmented, uncompressed text frames, as a server sends them."""
 
+    def event(self, frames: Frames, event: Event) -> bytes:
+        return self.frame(frames.event(event))
+
     def frame(self, payload: bytes, cursor: str | None = None) -> bytes:
         length = len(payload)
         if length < 126:
-            return pack("!BB", 0x81, length) + payload
+            return _SHORT(0x81, length) + payload
         if length < 65_536:
-            return pack("!BBH", 0x81, 126, length) + payload
-        return pack("!BBQ", 0x81, 127, length) + payload
+            return _MEDIUM(0x81, 126, length) + payload
+        return _LONG(0x81, 127, length) + payload
 
 
 class EventStreamWire(Wire):

@@ -9,7 +9,7 @@ catches up by itself from where it stands, and joins again; or it is cut, with i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from enum import IntEnum
 from itertools import chain
@@ -149,15 +149,15 @@ class Group:
 
     def flush(self) -> None:
         """Write the next frames to all members, about `CHUNK` bytes at most."""
-        size = count = 0
+        size, frames = 0, []
         for _, frame in self.waiting:
+            frames.append(frame)
             size += len(frame)
-            count += 1
             if size >= CHUNK:
                 break
-        batch, self.waiting = self.waiting[:count], self.waiting[count:]
+        batch, self.waiting = self.waiting[: len(frames)], self.waiting[len(frames) :]
         reached = batch[-1][0]
-        self._write(self.members, self.wire.joined(frame for _, frame in batch), reached)
+        self._write(self.members, self.wire.joined(frames), reached)
         for feed in tuple(self.late):
             if rest := [frame for sequence, frame in batch if sequence > feed.sequence]:
                 self.late.remove(feed)
@@ -275,7 +275,7 @@ class Hub:
                     await self._drained(feed)
 
     def _frame(self, event: Event, wire: Wire) -> bytes:
-        return wire.frame(self.frames.event(event), self.frames.cursor(event.sequence))
+        return wire.event(self.frames, event)
 
     async def _drained(self, feed: Feed) -> None:
         async with asyncio.timeout(SEND_S):
@@ -338,23 +338,24 @@ class Hub:
     def _notice(self, events: Sequence[Event]) -> None:
         """Listener of the log."""
         if self._groups:
+            dirty, frame = self._dirty, self._frame
             for event in events:
                 for group in self._candidates(event):
                     if group.selection.matches(event):
-                        group.waiting.append((event.sequence, self._frame(event, group.wire)))
-                        self._dirty[group] = None
+                        group.waiting.append((event.sequence, frame(event, group.wire)))
+                        dirty[group] = None
             self._schedule()
         self._places.stir()
 
-    def _candidates(self, event: Event) -> set[Group]:
-        """Groups that could want an event."""
-        wide = self._wide
-        if event.project_id is None:
-            return set(chain.from_iterable(wide.values()))
-        found = {*wide.get(event.project_id, ()), *wide.get(None, ())}
-        if self._chosen:
-            found.update(self._chosen.get(event.job_id or "", ()), self._chosen.get(event.parent_id or "", ()))
-        return found
+    def _candidates(self, event: Event) -> Iterable[Group]:
+        """Groups that could want an event, each once."""
+        project_id, chosen = event.project_id, self._chosen
+        if project_id is None:
+            return chain.from_iterable(self._wide.values())
+        wide = self._wide.get(project_id, ())
+        if not chosen:
+            return wide
+        return {*wide, *chosen.get(event.job_id or "", ()), *chosen.get(event.parent_id or "", ())}
 
     def _schedule(self) -> None:
         if self._dirty and not self._flushing:
