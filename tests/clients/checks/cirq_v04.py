@@ -135,15 +135,18 @@ def native_gates_are_exact() -> None:
 
 @check
 def compiled_by_the_client() -> None:
-    """Circuits compiled to the client's own target gate sets, for Aria and for Forte."""
-    circuit = finished(lopsided(3), 3)
-    for gateset in (
-        cirq_ionq.IonQTargetGateset(),
-        cirq_ionq.AriaNativeGateset(),
-        cirq_ionq.ForteNativeGateset(),
-    ):
-        compiled = cirq.optimize_for_target_gateset(circuit, gateset=gateset)
-        same(results(service.create_job(compiled)).probabilities(), expected(circuit, 3))
+    """Random circuits compiled to the client's own target gate sets, for Aria and for Forte."""
+    for seed in range(4):
+        circuit = finished(
+            lopsided(3) + cirq.testing.random_circuit(cirq.LineQubit.range(3), 6, 0.8, random_state=seed), 3
+        )
+        for gateset in (
+            cirq_ionq.IonQTargetGateset(),
+            cirq_ionq.AriaNativeGateset(),
+            cirq_ionq.ForteNativeGateset(),
+        ):
+            compiled = cirq.optimize_for_target_gateset(circuit, gateset=gateset)
+            same(results(service.create_job(compiled)).probabilities(), expected(circuit, 3))
 
 
 @check

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
+from typing import Any
 
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import MCPhaseGate, PauliEvolutionGate, XGate
+from qiskit.providers import JobStatus
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 TOLERANCE = 1e-9
@@ -114,6 +117,36 @@ def too_wide(qubits: int) -> QuantumCircuit:
     circuit.h(range(qubits))
     circuit.measure(range(qubits), range(qubits))
     return circuit
+
+
+def laborious(qubits: int, layers: int) -> QuantumCircuit:
+    """A circuit that takes a while to compile and to run."""
+    circuit = QuantumCircuit(qubits, qubits)
+    for layer in range(layers):
+        for qubit in range(qubits):
+            circuit.rx(0.1 + 0.01 * layer, qubit)
+            circuit.cx(qubit, (qubit + 1 + layer % (qubits - 1)) % qubits)
+    circuit.measure(range(qubits), range(qubits))
+    return circuit
+
+
+def states(*jobs: Any) -> list[list[str]]:
+    """The states that each of the jobs passes through, as the client names them, until all are done."""
+    seen: list[list[str]] = [[] for _ in jobs]
+    end = time.monotonic() + 30
+    while any(not names or names[-1] != JobStatus.DONE.name for names in seen):
+        assert time.monotonic() < end, seen
+        for job, names in zip(jobs, seen, strict=True):
+            name = job.status().name
+            if not names or names[-1] != name:
+                names.append(name)
+    return seen
+
+
+def in_order(names: list[str]) -> bool:
+    """Whether a job passed its states in the order of its life, none of them twice."""
+    life = ["INITIALIZING", "QUEUED", "RUNNING", "DONE"]
+    return names == [name for name in life if name in names]
 
 
 def commonest(counts: dict[str, int]) -> str:

@@ -18,11 +18,14 @@ from qiskit_shared import (
     expected,
     finished,
     ghz,
+    in_order,
+    laborious,
     lopsided,
     measured,
     same,
     spelled,
     spread,
+    states,
     too_wide,
 )
 
@@ -163,10 +166,20 @@ def processors_know_which_qubit_is_which() -> None:
 
 @check
 def states_are_qiskits() -> None:
-    """A job is initializing, queued or running before it is done; the detail counts children."""
-    job = simulator.run([ghz(2), ghz(3)], shots=10)
-    assert job.status() in {JobStatus.INITIALIZING, JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.DONE}
-    job.wait_for_final_state(wait=0.02)
+    """Submitted shows as initializing, ready as queued, started as running, completed as done."""
+    compiling = aria.run(laborious(6, 150), shots=10)
+    assert states(compiling)[0][0] == "INITIALIZING"
+    running, waiting = states(aria.run(laborious(10, 8), shots=2000), aria.run(bell(), shots=10))
+    assert "RUNNING" in running, running
+    assert "QUEUED" in waiting, waiting
+    assert in_order(running), running
+    assert in_order(waiting), waiting
+
+
+@check
+def detail_counts_children() -> None:
+    """The detailed status of a job of many circuits."""
+    job = ran(simulator, [ghz(2), ghz(3)], shots=10)
     detail = job.status(detailed=True)
     assert (detail["total"], detail["completed"], detail["failed"]) == (2, 2, 0)
     assert detail["statuses"] == [JobStatus.DONE, JobStatus.DONE]

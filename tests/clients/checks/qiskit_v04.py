@@ -8,6 +8,7 @@ from typing import Any
 import harness
 from harness import check, raises, within
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
+from qiskit.circuit.random import random_circuit
 from qiskit.providers import JobStatus
 from qiskit_ionq import ErrorMitigation, GPI2Gate, GPIGate, IonQProvider, MSGate, ZZGate, exceptions
 from qiskit_ionq.ionq_session import Session
@@ -18,11 +19,14 @@ from qiskit_shared import (
     expected,
     finished,
     ghz,
+    in_order,
+    laborious,
     lopsided,
     measured,
     same,
     spelled,
     spread,
+    states,
     too_wide,
 )
 
@@ -175,6 +179,22 @@ def native_gates_are_exact() -> None:
 
 
 @check
+def circuits_compiled_by_the_client_are_exact() -> None:
+    """Random circuits transpiled to either gate set: the client's native phases go beyond one turn."""
+    for seed in range(8):
+        circuit = random_circuit(4, 4, max_operands=3, seed=seed)
+        whole = circuit.copy()
+        whole.measure_all()
+        device = provider.get_backend(("qpu.aria-1", "qpu.forte-1")[seed % 2], gateset="native")
+        for target, gateset in ((simulator, "qis"), (device, "native")):
+            compiled = transpile(whole, target, optimization_level=seed % 4, seed_transpiler=seed)
+            job = ran(provider.get_backend("simulator", gateset=gateset), compiled, shots=100_000)
+            wanted = expected(circuit)
+            for outcome, p in job.get_probabilities().items():
+                assert abs(p - wanted.get(int(outcome, 2), 0)) < 1e-9, (seed, gateset, outcome)
+
+
+@check
 def native_gates_run_on_processors() -> None:
     """Transpiled to native gates, Aria by MS and Forte by ZZ."""
     for name in ("qpu.aria-1", "qpu.aria-2", "qpu.forte-1", "qpu.forte-enterprise-1"):
@@ -227,10 +247,20 @@ def memory_is_per_shot() -> None:
 
 @check
 def states_are_qiskits() -> None:
-    """A job is initializing, queued or running before it is done; the detail counts children."""
-    job = simulator.run([ghz(2), ghz(3)], shots=10)
-    assert job.status() in {JobStatus.INITIALIZING, JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.DONE}
-    job.wait_for_final_state(wait=0.02)
+    """Submitted shows as initializing, ready as queued, started as running, completed as done."""
+    compiling = aria.run(laborious(6, 150), shots=10)
+    assert states(compiling)[0][0] == "INITIALIZING"
+    running, waiting = states(aria.run(laborious(10, 8), shots=2000), aria.run(bell(), shots=10))
+    assert "RUNNING" in running, running
+    assert "QUEUED" in waiting, waiting
+    assert in_order(running), running
+    assert in_order(waiting), waiting
+
+
+@check
+def detail_counts_children() -> None:
+    """The detailed status of a job of many circuits."""
+    job = ran(simulator, [ghz(2), ghz(3)], shots=10)
     assert job.status() is JobStatus.DONE
     detail = job.status(detailed=True)
     assert (detail["total"], detail["completed"], detail["failed"]) == (2, 2, 0)
