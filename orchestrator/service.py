@@ -422,7 +422,7 @@ class Orchestrator(AsyncContextManagerMixin):
             with anyio.fail_after(timeout_s):
                 return await waiter
         finally:
-            waiter.cancel()
+            self._recent.leave(job_id, waiter)
 
     async def result(self, job_id: str, *, project: str | None = None, timeout_s: float | None = None) -> Result:
         """The result of a single-circuit job, once it has completed.

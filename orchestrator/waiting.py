@@ -22,7 +22,7 @@ METADATA: Final = 2_000
 
 
 class RecentJobs:
-    """The newest committed state of the jobs that changed last."""
+    """The newest committed state of the jobs that came into view last."""
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -36,7 +36,6 @@ class RecentJobs:
             if job is None:
                 continue
             jobs[job.id] = job
-            jobs.move_to_end(job.id)
             if job.spec.metadata and sum(map(len, job.spec.metadata.values())) > METADATA:
                 del jobs[job.id]
             if waiters and event.after in TERMINAL and (waiting := waiters.pop(job.id, None)):
@@ -62,7 +61,7 @@ class RecentJobs:
                 waiter.set_exception(_closed())
 
     def wait(self, job_id: str) -> asyncio.Future[Job]:
-        """Answered with the job when it ends; cancel it to stop waiting.
+        """Answered with the job when it ends; `leave` it, whatever came of it.
 
         Raises:
             Unavailable: Nothing ends any more.
@@ -71,10 +70,11 @@ class RecentJobs:
             raise _closed()
         waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(job_id, []).append(waiter)
-        waiter.add_done_callback(lambda _: self._discard(job_id, waiter))
         return waiter
 
-    def _discard(self, job_id: str, waiter: asyncio.Future[Job]) -> None:
+    def leave(self, job_id: str, waiter: asyncio.Future[Job]) -> None:
+        """Wait no more."""
+        waiter.cancel()
         if (waiting := self._waiters.get(job_id)) is not None and waiter in waiting:
             waiting.remove(waiter)
             if not waiting:

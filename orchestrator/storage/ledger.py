@@ -16,8 +16,8 @@ Rules kept here, and nowhere else:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any, Protocol
+from functools import cache, partial
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -29,6 +29,7 @@ from orchestrator.model import Characterization, Failure, Job
 from orchestrator.storage.abc import Apply, Committed, Draft, Move, Record, Route, Submit, Write
 
 replace = msgspec.structs.replace
+_NOT_STARTED: Final = frozenset({JobStatus.SUBMITTED, JobStatus.READY})
 
 
 class Tables(Protocol):
@@ -170,15 +171,24 @@ def _submit(tables: Tables, operations: Sequence[Write], answers: list[Answer], 
             answers[index] = jobs[job_id]
 
 
-def _record_submitted(job: Job, log: _Log) -> None:
+@cache
+def _way(status: JobStatus) -> tuple[tuple[EventKind, JobStatus | None, JobStatus], ...]:
+    """The events of a job that starts in that status: kind, status before, status after."""
+    steps: list[tuple[EventKind, JobStatus | None, JobStatus]] = []
     before: JobStatus | None = None
-    for cause in path(None, job.status):
+    for cause in path(None, status):
         after = JobStatus.SUBMITTED if before is None else transition(before, cause)
-        failure = job.outcome.failure
-        data = failure_data(failure) if failure is not None and after is JobStatus.FAILED else None
-        attempt = 0 if after in {JobStatus.SUBMITTED, JobStatus.READY} else job.attempt
-        log.add(job, KIND_OF[cause], job.submitted_at, attempt=attempt, before=before, after=after, data=data)
+        steps.append((KIND_OF[cause], before, after))
         before = after
+    return tuple(steps)
+
+
+def _record_submitted(job: Job, log: _Log) -> None:
+    failure = job.outcome.failure
+    for kind, before, after in _way(job.status):
+        data = failure_data(failure) if failure is not None and after is JobStatus.FAILED else None
+        attempt = 0 if after in _NOT_STARTED else job.attempt
+        log.add(job, kind, job.submitted_at, attempt=attempt, before=before, after=after, data=data)
 
 
 def failure_data(failure: Failure) -> dict[str, dict[str, str]]:

@@ -26,6 +26,8 @@ from orchestrator.storage.sqlite.tables import SqliteTables
 T = TypeVar("T")
 log = structlog.get_logger()
 
+#: Operations that the ledger runs; the others are calls.
+_LEDGER: Final = (Submit, Apply, Record)
 MAX_OPERATIONS: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 Call = Callable[[sqlite3.Connection], Any]
@@ -179,7 +181,7 @@ def _run(
     """One transaction, on the connection's thread."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        writes = [operation for operation in operations if isinstance(operation, Submit | Apply | Record)]
+        writes = [operation for operation in operations if isinstance(operation, _LEDGER)]
         answers, entries = ledger.run(SqliteTables(connection), writes, sequence, now, route)
         if len(writes) == len(operations):
             connection.execute("COMMIT")
@@ -187,7 +189,7 @@ def _run(
         remaining = iter(answers)
         merged: list[Any] = []
         for operation in operations:
-            if isinstance(operation, Submit | Apply | Record):
+            if isinstance(operation, _LEDGER):
                 merged.append(next(remaining))
             else:
                 merged.append(operation(connection))
