@@ -1,0 +1,99 @@
+"""In-process hooks: outside of transitions, in order, bounded, and nobody's problem but their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from orchestrator.errors import InvalidRequest
+from orchestrator.events import Event, EventKind
+from orchestrator.notify import listeners
+from orchestrator.notify.listeners import Listeners, kinds_of
+from orchestrator.storage.abc import Committed
+
+COMPLETED = EventKind.JOB_COMPLETED
+
+
+def batch(*sequences: int, kind: EventKind = COMPLETED) -> list[Committed]:
+    return [Committed(Event(sequence=sequence, kind=kind, at=0), None) for sequence in sequences]
+
+
+@asynccontextmanager
+async def serving(served: Listeners) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        served.start(tasks)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def test_events_come_in_order_and_by_kind() -> None:
+    """A function sees the events of its kinds, each once, in order; whenever it was registered."""
+    served, early, late = Listeners(), list[int](), list[int]()
+
+    async def note(event: Event) -> None:
+        early.append(event.sequence)
+
+    async def note_late(event: Event) -> None:
+        late.append(event.sequence)
+
+    served.add({COMPLETED}, note)
+    async with serving(served):
+        served.notice(batch(1, 2))
+        served.notice(batch(3, kind=EventKind.JOB_FAILED))
+        served.add({COMPLETED, EventKind.JOB_FAILED}, note_late)
+        served.notice(batch(4) + batch(5, kind=EventKind.JOB_FAILED))
+        await served.drain()
+    assert early == [1, 2, 4]
+    assert late == [4, 5]
+
+
+async def test_broken_and_slow_functions_harm_nobody() -> None:
+    """A function that raises goes on with its next event; one that hangs keeps no other from its own."""
+    served, seen = Listeners(), list[int]()
+    hung, reached = anyio.Event(), anyio.Event()
+
+    async def hang(event: Event) -> None:
+        hung.set()
+        await anyio.sleep_forever()
+
+    async def stumble(event: Event) -> None:
+        seen.append(event.sequence)
+        if event.sequence == 1:
+            raise RuntimeError("stumbled")
+        reached.set()
+
+    served.add({COMPLETED}, hang)
+    served.add({COMPLETED}, stumble)
+    async with serving(served):
+        served.notice(batch(1, 2))
+        await reached.wait()
+        await hung.wait()
+    assert seen == [1, 2]
+
+
+async def test_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function too far behind loses the oldest events, and nothing grows."""
+    monkeypatch.setattr(listeners, "QUEUE", 3)
+    served, seen = Listeners(), list[int]()
+    go = anyio.Event()
+
+    async def wait(event: Event) -> None:
+        await go.wait()
+        seen.append(event.sequence)
+
+    served.add({COMPLETED}, wait)
+    async with serving(served):
+        served.notice(batch(*range(1, 11)))
+        go.set()
+        await served.drain()
+    assert seen == [8, 9, 10]
+
+
+@pytest.mark.parametrize("kind", ["job.done", "hook.test", [], ["job.failed", ""]])
+def test_unknown_kinds_are_refused(kind: str | list[str]) -> None:
+    """A kind that never occurs in the log is an error, not silence."""
+    with pytest.raises(InvalidRequest, match=r"job\.completed"):
+        kinds_of(kind)
