@@ -2,6 +2,7 @@
 
 * ``kill``: SIGKILL a real server at random moments under load, again and again; nothing acknowledged is lost.
 * ``cancel``: cancel public coroutines anywhere, many times; nothing is left behind.
+* ``feed``: read a feed from many cursors while its server is killed again and again; no gap, nothing twice.
 
 Each stops by itself, uses the loopback address and a temporary folder alone, prints what it saw, and exits with 1 if
 a promise was broken.
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import cancels, kills
+from benchmarks import cancels, feed_rehearsal, kills
 
 
 def main() -> None:
@@ -32,6 +33,10 @@ def main() -> None:
     kill.add_argument("--submitters", type=int, default=4)
     cancel = commands.add_parser("cancel")
     cancel.add_argument("--times", type=int, default=10_000)
+    feed = commands.add_parser("feed")
+    feed.add_argument("--events", type=int, default=100_000)
+    feed.add_argument("--readers", type=int, default=100)
+    feed.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -39,6 +44,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rehearse-") as folder:
         if options.name == "kill":
             report = asyncio.run(kills.rehearse(Path(folder), options.kills, options.submitters, seed))
+        elif options.name == "feed":
+            report = asyncio.run(
+                feed_rehearsal.rehearse(Path(folder), options.events, options.readers, options.kills, seed)
+            )
         else:
             report = asyncio.run(cancels.rehearse(Path(folder), options.times, seed))
     for line in report.figures:
