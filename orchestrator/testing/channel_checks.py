@@ -57,10 +57,11 @@ def notification(
     failure: Failure | None = None,
     result: Result | None = None,
 ) -> Notification:
-    """A notification of a kind, about a job of project ``lab`` or about a backend; the same for the same arguments."""
+    """A notification of a kind, about a job, a backend or a hook; equal arguments give equal ones."""
     project = Project(id="lab", name="Ion trap lab", created_at=AT_MS)
     if not kind.startswith("job."):
-        event = Event(sequence=number, kind=kind, at=AT_MS + number, backend="qpu.aria-1")
+        backend = "qpu.aria-1" if kind.startswith("backend.") else None
+        event = Event(sequence=number, kind=kind, at=AT_MS + number, backend=backend)
         return Notification(id=f"msg_epoch_{number}_hook", event=event, project=project)
     ends = {EventKind.JOB_COMPLETED: JobStatus.COMPLETED, EventKind.JOB_CANCELED: JobStatus.CANCELED}
     status = ends.get(kind, JobStatus.FAILED if kind is EventKind.JOB_FAILED else JobStatus.STARTED)

@@ -92,11 +92,11 @@ def _row(notification: Notification) -> str:
         name = f'<a href="{escape(notification.link)}" style="color:{_INK};text-decoration:none">{name}</a>'
     problem = wording.failure(notification)
     reason = f' &middot; <span style="color:#a3222f">{escape(problem.code)}</span>' if problem else ""
-    backend = escape(wording.clean(notification.event.backend or ""))
+    backend = f"{escape(wording.clean(notification.event.backend))} &middot; " if notification.event.backend else ""
     return (
         f'<tr><td style="padding:11px 12px 11px 0;border-top:1px solid {_LINE};font-size:14px;line-height:20px;'
         f'word-break:break-word"><strong style="font-weight:600">{name}</strong><br>'
-        f'<span style="font-size:12px;color:{_MUTED}">{backend} &middot; {wording.moment(notification.event.at)}'
+        f'<span style="font-size:12px;color:{_MUTED}">{backend}{wording.moment(notification.event.at)}'
         f"{reason}</span></td>"
         f'<td align="right" style="padding:11px 0;border-top:1px solid {_LINE};white-space:nowrap">'
         f"{_pill(notification)}</td></tr>"

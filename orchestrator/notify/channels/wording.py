@@ -34,6 +34,7 @@ _WORDS: Final = {
     EventKind.JOB_DELETED: "deleted",
     EventKind.BACKEND_CALIBRATED: "calibrated",
     EventKind.BACKEND_CHANGED: "changed",
+    EventKind.HOOK_TEST: "test",
 }
 
 
@@ -61,16 +62,16 @@ def word(notification: Notification) -> str:
 
 
 def name(notification: Notification) -> str:
-    """What it happened to: the job's name, else its id; the backend."""
+    """What it happened to: the job's name, else its id; the backend; the project whose hook is tested."""
     job, event = notification.job, notification.event
     if job is not None and job.spec.name:
         return clean(job.spec.name)
-    return clean(event.job_id or event.backend or "backend")
+    return clean(event.job_id or event.backend or notification.project.name)
 
 
 def noun(notification: Notification) -> str:
-    """``Job``, or ``Backend``."""
-    return "Backend" if notification.event.job_id is None else "Job"
+    """``Job``, ``Backend`` or ``Hook``."""
+    return clean(notification.event.kind.partition(".")[0].capitalize())
 
 
 def failure(notification: Notification) -> Failure | None:

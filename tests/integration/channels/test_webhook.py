@@ -65,8 +65,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    assert site._server is not None
-    made.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    made.port = runner.addresses[0][1]
     yield made
     await runner.cleanup()
 
@@ -326,9 +325,12 @@ async def test_settings_that_changed(receiver: Receiver) -> None:
 async def test_the_environment_changes_nothing(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proxies named by the environment are not used."""
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{receiver.port}")
-    settings = {"allow_http": True, "ports": ["1-65535"]}
-    async with channel(settings, Rebinding("127.0.0.1")) as hooks:
-        await hooks.deliver(hooks.check({"url": "http://example.org/"}), [notification()])
+    monkeypatch.delenv("no_proxy", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with channel() as hooks:
+        answer = await hooks.deliver(hooks.check({"url": f"http://127.0.0.1:{port}/"}), [notification()])
+    assert answer.verdict is Verdict.RETRY
     assert receiver.requests == []
 
 

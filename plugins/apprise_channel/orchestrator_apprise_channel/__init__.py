@@ -1,0 +1,1 @@
+"""A notification channel of ion-orchestrator for the services that Apprise knows."""
