@@ -39,7 +39,11 @@ def bars(result: Result, most: int = MOST) -> list[Bar]:
     if len(shown) > most:
         shown = sorted(shown, key=lambda outcome: (-result.probabilities[outcome], outcome))[: most - 1]
     lines = [
-        Bar(label(outcome, result.qubits), result.probabilities[outcome], None if counts is None else counts.get(outcome, 0))
+        Bar(
+            label(outcome, result.qubits),
+            result.probabilities[outcome],
+            None if counts is None else counts.get(outcome, 0),
+        )
         for outcome in sorted(shown)
     ]
     if len(shown) < len(result.probabilities):
