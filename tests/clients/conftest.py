@@ -23,8 +23,8 @@ Report = dict[str, dict[str, Any]]
 
 CHECKS = Path(__file__).with_name("checks")
 KEY = "clients_key_0123456789abcdef"
-_START_S = 20
-_SCRIPT_S = 120
+_START_S = 60
+_SCRIPT_S = 300
 
 #: Where the interpreter for a script is named: by the version of the contract that its SDK speaks.
 INTERPRETERS = {"v04": "ORCHESTRATOR_CLIENTS_V04", "v03": "ORCHESTRATOR_CLIENTS_V03"}
