@@ -6,37 +6,38 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Final
 
+from orchestrator.storage.sqlite.migrate import migrate
+
 BATCH: Final = 100
-#: A row of the event log, but for its sequence.
-_ROW: Final = (
-    "job.completed",
-    1_767_225_600_000,
-    "019b76da-a800-7000-8000-000000000000",
-    None,
-    "019b76da-a800-7001-8000-000000000000",
-    "bench.noop",
-    1,
-    "started",
-    "completed",
-    '{"execution_ms":0}',
+#: The rows of one life cycle, but for sequence and job: kind, at, project_id, backend, attempt, before, after.
+_PROJECT: Final = "019b76da-a800-7000-8000-000000000000"
+_ROWS: Final = (
+    ("job.submitted", 1_767_225_600_000, _PROJECT, "bench.noop", 0, None, "submitted"),
+    ("job.ready", 1_767_225_600_000, _PROJECT, "bench.noop", 0, "submitted", "ready"),
+    ("job.started", 1_767_225_600_001, _PROJECT, "bench.noop", 1, "ready", "started"),
+    ("job.completed", 1_767_225_600_002, _PROJECT, "bench.noop", 1, "started", "completed"),
 )
-_COLUMNS: Final = "kind, at, job_id, parent_id, project_id, backend, attempt, before, after, data"
+_INSERT: Final = (
+    "INSERT INTO events (job_id, kind, at, project_id, backend, attempt, before, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 def rows_per_second(path: Path, seconds: float, *, synchronous: str = "FULL") -> float:
-    """Rows a second, 100 to a commit, into a new file: rows like those of the event log, a table without indexes."""
-    insert = f"INSERT INTO log ({_COLUMNS}) VALUES ({', '.join('?' * len(_ROW))})"  # noqa: S608 - our own names
+    """Rows a second into the event log of a new store, its index included, 100 to a commit."""
+    numbers = count()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute(f"CREATE TABLE log (sequence INTEGER PRIMARY KEY, {_COLUMNS})")
+        migrate(connection)
         begun, written = time.perf_counter(), 0
         while (elapsed := time.perf_counter() - begun) < seconds:
+            jobs = [f"019b76da-a800-7001-8000-{next(numbers):012x}" for _ in range(BATCH // len(_ROWS))]
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(insert, [_ROW] * BATCH)
+            connection.executemany(_INSERT, [(job, *row) for job in jobs for row in _ROWS])
             connection.execute("COMMIT")
             written += BATCH
         return written / elapsed

@@ -24,46 +24,46 @@ class Row(NamedTuple):
 
 def _embedding(prefix: str) -> tuple[Row, ...]:
     return (
-        Row(f"{prefix}cycles_1", "1 submitter", "cycles/s"),
-        Row(f"{prefix}cycles_64", "64 submitters", "cycles/s", None if prefix else 6_500),
-        Row(f"{prefix}cycles_1000", "1,000 submitters", "cycles/s"),
-        Row(f"{prefix}cycles_batches", "8 submitters, 100 jobs a call", "cycles/s"),
-        Row(f"{prefix}started_ms_p50", "idle: submit to started, median", "ms", 2.0, most=True),
-        Row(f"{prefix}started_ms_p99", "idle: submit to started, 99 %", "ms"),
-        Row(f"{prefix}completed_ms_p50", "idle: submit to completed, median", "ms", 2.0, most=True),
-        Row(f"{prefix}completed_ms_p99", "idle: submit to completed, 99 %", "ms"),
+        Row(f"{prefix}cycles_1", "1 submitter", "/s"),
+        Row(f"{prefix}cycles_64", "64 submitters", "/s", None if prefix else 6_500),
+        Row(f"{prefix}cycles_1000", "1,000 submitters", "/s"),
+        Row(f"{prefix}cycles_batches", "8 submitters, 100 a call", "/s"),
+        Row(f"{prefix}started_ms_p50", "idle, to started, p50", "ms", 2.0, most=True),
+        Row(f"{prefix}started_ms_p99", "idle, to started, p99", "ms"),
+        Row(f"{prefix}completed_ms_p50", "idle, to completed, p50", "ms", 2.0, most=True),
+        Row(f"{prefix}completed_ms_p99", "idle, to completed, p99", "ms"),
     )
 
 
 #: Sections in order, with their titles.
 SECTIONS: Final[tuple[tuple[str, tuple[Row, ...]], ...]] = (
     (
-        "Embedding API, no-op jobs",
+        "Embedding API: life cycles of no-op jobs",
         (
             *_embedding(""),
-            Row("raw_rows", "raw limit: plain sqlite3, 100 event rows a commit", "rows/s"),
+            Row("raw_rows", "raw limit: event rows, 100 a commit", "/s"),
             Row("cycles_64_per_raw_row", "64 submitters / raw limit", "", 0.08),
         ),
     ),
     (
         "HTTP, POST /v0.4/jobs over 64 connections",
         (
-            Row("http_empty", "empty aiohttp handler", "requests/s"),
-            Row("http_submits", "submits alone", "jobs/s"),
+            Row("http_empty", "empty aiohttp handler", "/s"),
+            Row("http_submits", "submits alone", "/s"),
             Row("http_submits_per_empty", "submits / empty handler", "", 0.7),
-            Row("http_cycles", "whole life cycles, no-op", "cycles/s", 2_500),
-            Row("simulator_http_cycles", "whole life cycles, simulated Bell circuit, 100 shots", "cycles/s", 1_000),
+            Row("http_cycles", "whole life cycles, no-op", "/s", 2_500),
+            Row("simulator_http_cycles", "whole life cycles, simulated Bell", "/s", 1_000),
         ),
     ),
     (
         "With {finished:,} finished jobs in the store",
-        (*_embedding("filled_"), Row("filled_per_empty", "64 submitters: filled / empty store", "", 0.9)),
+        (*_embedding("filled_"), Row("filled_per_empty", "64 submitters / same in an empty store", "", 0.9)),
     ),
     (
         "What a durable commit costs",
         (
-            Row("full_cycles_64", "64 submitters, synchronous = FULL", "cycles/s"),
-            Row("normal_cycles_64", "64 submitters, synchronous = NORMAL", "cycles/s"),
+            Row("full_cycles_64", "64 submitters, FULL", "/s"),
+            Row("normal_cycles_64", "64 submitters, NORMAL", "/s"),
             Row("full_per_normal", "FULL / NORMAL", "", 0.8),
         ),
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from orchestrator.cli.options import json_option
 from orchestrator.cli.output import console, emit, table
@@ -89,16 +90,18 @@ def _show(report: Report) -> None:
     for title, rows in SECTIONS:
         out.print(f"\n[bold]{title.format(finished=report.sizes.finished)}[/]")
         figures = [report.figures[row.name] for row in rows if row.name in report.figures]
-        table(("figure", "value", "unit", "lowest", "highest", "reach", ""), [_line(figure) for figure in figures])
+        table(("figure", "median", "rounds", "bar"), [_line(figure) for figure in figures], optional=["rounds"])
     for note in report.notes:
         out.print(note)
 
 
-def _line(figure: Figure) -> tuple[str, ...]:
-    reach = "" if figure.reach is None else f"{'≤' if figure.most else '≥'} {_number(figure.reach)}"
-    verdict = {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[figure.reached]
-    low, high = min(figure.rounds), max(figure.rounds)
-    return figure.title, f"[bold]{_number(figure.value)}[/]", figure.unit, _number(low), _number(high), reach, verdict
+def _line(figure: Figure) -> tuple[str | Text, ...]:
+    value = Text(f"{_number(figure.value)} {figure.unit}", style="bold")
+    rounds = f"{_number(min(figure.rounds))} - {_number(max(figure.rounds))}"
+    if figure.reach is None:
+        return figure.title, value, rounds, ""
+    bar = f"{'<=' if figure.most else '>='} {_number(figure.reach)} {'reached' if figure.reached else 'missed'}"
+    return figure.title, value, rounds, Text(bar, style="green" if figure.reached else "red")
 
 
 def _number(value: float) -> str:
