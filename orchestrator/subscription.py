@@ -117,7 +117,7 @@ class EventLog:
         self._store = store
         self._tail = Tail(store.last_sequence())
         self._waiters: set[asyncio.Future[None]] = set()
-        self._listeners: list[Callable[[Sequence[Event]], None]] = []
+        self._listeners: tuple[Callable[[Sequence[Event]], None], ...] = ()
         self.closed = False
         self._unsubscribe = bus.subscribe(self._notice)
 
@@ -142,8 +142,12 @@ class EventLog:
 
     def listen(self, listener: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
         """Call a quick function with the events of each commit, in order; answers the function that ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        self._listeners = (*self._listeners, listener)
+
+        def unlisten() -> None:
+            self._listeners = tuple(known for known in self._listeners if known is not listener)
+
+        return unlisten
 
     async def position(self, cursor: str) -> int:
         """The sequence a cursor stands at.
@@ -230,7 +234,7 @@ class EventLog:
         self._wake()
         if self._listeners:
             events = [entry.event for entry in entries]
-            for listener in tuple(self._listeners):
+            for listener in self._listeners:
                 listener(events)
 
     def _wake(self) -> None:

@@ -48,6 +48,9 @@ class Close(IntEnum):
     EXPIRED = 4410
 
 
+_SHUTDOWN: Final = (Close.SHUTDOWN, "the server stops")
+
+
 class Feed:
     """One client's subscription.
 
@@ -188,6 +191,7 @@ class Hub:
         self._chosen: dict[str, set[Group]] = {}
         self._dirty: dict[Group, None] = {}
         self._flushing = False
+        self._closed = False
         self._places = Places(orchestrator, self._write)
         self._unlisten = self._log.listen(self._notice)
 
@@ -200,6 +204,8 @@ class Hub:
 
     async def serve(self, feed: Feed) -> None:
         """Serve a feed to its end."""
+        if self._closed:
+            feed.end(*_SHUTDOWN)
         self._feeds.add(feed)
         try:
             await feed.run(self)
@@ -215,11 +221,12 @@ class Hub:
 
     async def aclose(self) -> None:
         """Close all feeds, all at once."""
+        self._closed = True
         self._unlisten()
         self._places.close()
         feeds = tuple(self._feeds)
         for feed in feeds:
-            feed.end(Close.SHUTDOWN, "the server stops")
+            feed.end(*_SHUTDOWN)
         for feed in feeds:
             await feed.closed.wait()
 
