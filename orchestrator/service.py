@@ -17,6 +17,7 @@ import random
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -96,7 +97,7 @@ class Orchestrator(AsyncContextManagerMixin):
         channels: Sequence[Channel],
         *,
         clock: Clock,
-        rng: random.Random,
+        rng: random.Random | None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -105,7 +106,8 @@ class Orchestrator(AsyncContextManagerMixin):
         self._adapters = adapters
         self._channels = channels
         self._listeners = Listeners()
-        self._rng = rng
+        self._rng = rng or random.Random()
+        self._new_id = uuid7_factory(clock, rng)
 
     @classmethod
     def open(
@@ -126,7 +128,7 @@ class Orchestrator(AsyncContextManagerMixin):
             adapters: Adapters to serve, not yet opened; None discovers the installed ones `settings` names.
             channels: Notification channels of your own, not yet opened, beside those `settings` names.
             store: A store of your own instead, not yet opened.
-            clock, rng: Time and randomness.
+            clock, rng: Time and randomness; of the same seed come the same ids, seeds and delays.
 
         Raises (on entering):
             StoreLocked: Another process owns the folder.
@@ -138,7 +140,7 @@ class Orchestrator(AsyncContextManagerMixin):
         folder = None if data is None else Path(data)
         if store is None:
             store = _store(folder, settings, clock)
-        self = cls(store, settings, adapters, channels, clock=clock, rng=rng or random.Random())
+        self = cls(store, settings, adapters, channels, clock=clock, rng=rng)
         self.data = folder
         return self
 
@@ -148,21 +150,21 @@ class Orchestrator(AsyncContextManagerMixin):
             asyncio.get_running_loop()
         except RuntimeError:
             raise UnsupportedEventLoop("not asyncio") from None
-        failure: Exception | None = None
+        failure: BaseException | None = None
         async with AsyncExitStack() as stack:
             await self._open(stack)
             async with anyio.create_task_group() as tasks:
                 self._dispatcher.start(tasks)
                 self._notifier.start(tasks)
                 self._listeners.start(tasks)
-                keep_days = self.settings.storage.keep_finished_days
-                trimmed = self._recent.forget
-                tasks.start_soon(lambda: keep_house(self.store, self.clock, keep_days, on_trimmed=trimmed))
-                keep_days = self.settings.notify.keep_days
-                tasks.start_soon(lambda: keep_outbox(self.store.outbox, self.clock, keep_days))
+                keep = partial(keep_house, on_trimmed=self._recent.forget)
+                tasks.start_soon(keep, self.store, self.clock, self.settings.storage.keep_finished_days)
+                tasks.start_soon(keep_outbox, self.store.outbox, self.clock, self.settings.notify.keep_days)
                 try:
                     yield self
-                except Exception as error:
+                except (asyncio.CancelledError, GeneratorExit):
+                    raise
+                except BaseException as error:  # also SystemExit
                     failure = error  # raised below: the owner's error shall not arrive as a group
                 finally:
                     with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
@@ -185,7 +187,7 @@ class Orchestrator(AsyncContextManagerMixin):
         self._notifier = Notifier(self.store, self.settings, self.clock, self._rng, given=self._channels)
         await self.store.open(self._committed, self._notifier.route)
         stack.push_async_callback(self.store.aclose)
-        new_id = uuid7_factory(self.clock)
+        new_id = self._new_id
         self.accounts = Accounts(self.store, self.clock, new_id)
         self.project = await self.accounts.open()
         workers = self.settings.workers.count or os.cpu_count() or 1

@@ -24,12 +24,13 @@ from orchestrator.errors import (
     OrchestratorError,
     ResultNotReady,
     Unavailable,
+    WorkerLost,
 )
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import JobRequest, Noise
 from orchestrator.service import CancelAnswer, Orchestrator
 from orchestrator.storage.abc import Idempotency
-from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving
+from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving, zeros
 from orchestrator.testing.clock import ManualClock
 from orchestrator.testing.uncertain import UncertainStore, turns
 
@@ -347,3 +348,36 @@ async def test_embedding_changes_nothing_global(tmp_path: Path) -> None:
             await each.result((await each.submit(FLIP, backend="scripted")).id)
         assert world() == before
     assert world() == before
+
+
+async def test_the_same_seed_is_the_same_log() -> None:
+    """With time and randomness injected, two runs record the same events, ids included (E4)."""
+
+    async def run() -> list[Any]:
+        clock = ManualClock()
+        rng = random.Random(3)
+        async with serving(
+            ScriptedAdapter(
+                answer=lambda attempt: WorkerLost("now and then") if attempt.number == 1 else zeros(attempt)
+            ),
+            store=UncertainStore(clock, rng),
+            clock=clock,
+            seed=4,
+        ) as service:
+            jobs = [await service.submit(circuits, backend="scripted") for circuits in (FLIP, [FLIP, FLIP], FLIP)]
+            await clock.advanced(10.0)
+            assert {(await service.wait(job.id)).status for job in jobs} == {JobStatus.COMPLETED}
+            return list(await service.store.events(0, limit=1_000))
+
+    assert await run() == await run()
+
+
+async def test_a_body_that_exits_exits() -> None:
+    """SystemExit of the body arrives as itself, after everything was closed."""
+    with pytest.raises(SystemExit):
+        await _exiting()
+
+
+async def _exiting() -> None:
+    async with serving(ScriptedAdapter()):
+        raise SystemExit(3)
