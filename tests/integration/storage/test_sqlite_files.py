@@ -268,3 +268,5 @@ async def test_no_query_scans_a_table(path: Path) -> None:
             scans = [step for step in plan if step.startswith("SCAN") and not any(word in step for word in given)]
             if name not in SCANNING:
                 assert all("jobs_active" in step for step in scans), (name, plan)
+            if name in {"pending", "dead", "bury", "revive_dead"}:  # not by way of all that was delivered
+                assert any("INDEX deliveries_" in step for step in plan), (name, plan)

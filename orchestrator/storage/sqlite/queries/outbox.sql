@@ -1,4 +1,5 @@
--- Hooks, the outbox and its log. Delivery columns are always all columns of deliveries, in the table's order.
+-- Hooks, the outbox and its log. Delivery columns are always all columns of deliveries, in the table's order. What
+-- looks for pending or dead ones names the index of those: the primary key leads past all that was ever delivered.
 
 -- name: hooks
 SELECT body FROM hooks ORDER BY id;
@@ -10,7 +11,8 @@ INSERT INTO hooks (id, project_id, body) VALUES (?, ?, ?);
 UPDATE hooks SET body = ? WHERE id = ?;
 
 -- name: bury
-UPDATE deliveries SET state = 'dead', settled_at = ?, detail = ? WHERE hook_id = ? AND state = 'pending';
+UPDATE deliveries INDEXED BY deliveries_pending SET state = 'dead', settled_at = ?, detail = ?
+WHERE hook_id = ? AND state = 'pending';
 
 -- name: remove_hook
 DELETE FROM hooks WHERE id = ?;
@@ -29,13 +31,15 @@ INSERT INTO deliveries SELECT * FROM routed WHERE hook_id IN (SELECT id FROM hoo
 
 -- name: hooks_waiting
 SELECT id FROM hooks
-WHERE EXISTS (SELECT 1 FROM deliveries WHERE deliveries.hook_id = hooks.id AND state = 'pending') ORDER BY id;
+WHERE EXISTS (
+    SELECT 1 FROM deliveries INDEXED BY deliveries_pending WHERE deliveries.hook_id = hooks.id AND state = 'pending'
+) ORDER BY id;
 
 -- name: pending
-SELECT * FROM deliveries WHERE hook_id = ? AND state = 'pending' ORDER BY sequence LIMIT ?;
+SELECT * FROM deliveries INDEXED BY deliveries_pending WHERE hook_id = ? AND state = 'pending' ORDER BY sequence LIMIT ?;
 
 -- name: dead
-SELECT * FROM deliveries WHERE hook_id = ? AND state = 'dead' ORDER BY sequence LIMIT ?;
+SELECT * FROM deliveries INDEXED BY deliveries_dead WHERE hook_id = ? AND state = 'dead' ORDER BY sequence LIMIT ?;
 
 -- name: settle
 UPDATE deliveries SET state = ?, attempts = ?, due_at = ?, settled_at = ?, detail = ?
@@ -49,7 +53,7 @@ SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM hooks WHERE id = ?)
 UPDATE deliveries SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL WHERE hook_id = ? AND id = ?;
 
 -- name: revive_dead
-UPDATE deliveries SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL
+UPDATE deliveries INDEXED BY deliveries_dead SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL
 WHERE hook_id = ? AND state = 'dead';
 
 -- name: log
