@@ -9,17 +9,17 @@ catches up by itself from where it stands, and joins again; or it is cut, with i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import IntEnum
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import structlog
 
 from orchestrator.api.feed.connection import HEARTBEAT_S, Connection
 from orchestrator.api.feed.frames import Frames, GapFrame, LiveFrame, Wire, encode
+from orchestrator.api.feed.groups import CHUNK, Groups
 from orchestrator.api.feed.places import Places
 from orchestrator.api.feed.snapshot import snapshot
 from orchestrator.errors import CursorExpired
@@ -34,8 +34,6 @@ log = structlog.get_logger()
 #: Seconds a client has to take what it was sent, and to answer a close.
 SEND_S: Final = 5.0
 CLOSE_S: Final = 1.0
-#: Bytes written to a client in one turn, if more than one frame is waiting.
-CHUNK: Final = 32_768
 
 
 class Close(IntEnum):
@@ -135,49 +133,6 @@ class Feed:
             self.connection.abort()
 
 
-class Group:
-    """Feeds that have caught up and are told the same.
-
-    Attributes:
-        late: Members that joined while frames were waiting, and want only those after their own sequence.
-        waiting: Frames to be written, with their sequences.
-    """
-
-    def __init__(self, selection: Selection, wire: Wire) -> None:
-        self.selection = selection
-        self.wire = wire
-        self.members: set[Feed] = set()
-        self.late: set[Feed] = set()
-        self.waiting: list[tuple[int, bytes]] = []
-
-    def flush(self) -> None:
-        """Write the next frames to all members, about `CHUNK` bytes at most."""
-        size, frames = 0, []
-        for _, frame in self.waiting:
-            frames.append(frame)
-            size += len(frame)
-            if size >= CHUNK:
-                break
-        batch, self.waiting = self.waiting[: len(frames)], self.waiting[len(frames) :]
-        reached = batch[-1][0]
-        self._write(self.members, self.wire.joined(frames), reached)
-        for feed in tuple(self.late):
-            if rest := [frame for sequence, frame in batch if sequence > feed.sequence]:
-                self.late.remove(feed)
-                self.members.add(feed)
-                self._write((feed,), self.wire.joined(rest), reached)
-        if not self.waiting:
-            self.members |= self.late
-            self.late.clear()
-
-    def _write(self, feeds: Sequence[Feed] | set[Feed], data: bytes, reached: int) -> None:
-        full = [feed for feed in feeds if not feed.connection.write(data)]
-        for feed in full:
-            feed.sequence = reached
-            self.members.discard(feed)
-            feed.left.set()
-
-
 class Hub:
     """All open feeds of one application."""
 
@@ -186,11 +141,7 @@ class Hub:
         self._log = orchestrator.event_log
         self.frames = Frames(self._log.epoch)
         self._feeds: set[Feed] = set()
-        self._groups: dict[tuple[Selection, Wire], Group] = {}
-        self._wide: dict[str | None, set[Group]] = {}
-        self._chosen: dict[str, set[Group]] = {}
-        self._dirty: dict[Group, None] = {}
-        self._flushing = False
+        self._groups = Groups(self.frames)
         self._closed = False
         self._places = Places(orchestrator, self._write)
         self._unlisten = self._log.listen(self._notice)
@@ -200,7 +151,10 @@ class Hub:
         """How many feeds are open."""
         return len(self._feeds)
 
-    # -- a feed's life --------------------------------------------------------------------
+    def _notice(self, events: Sequence[Event]) -> None:
+        """Listener of the log."""
+        self._groups.tell(events)
+        self._places.stir()
 
     async def serve(self, feed: Feed) -> None:
         """Serve a feed to its end."""
@@ -212,6 +166,10 @@ class Hub:
         finally:
             self._feeds.discard(feed)
             self._places.farewell(feed)
+
+    def leave(self, feed: Feed) -> None:
+        """It is served no longer."""
+        self._groups.leave(feed)
 
     def revoked(self, key_id: str) -> None:
         """Close the feeds of a key that died."""
@@ -249,7 +207,7 @@ class Hub:
                 announced = True
                 cursor = self.frames.cursor(feed.sequence)
                 self._write(feed, encode(LiveFrame(cursor=cursor)), cursor)
-            self._join(feed)
+            self._groups.join(feed)
             if feed.queue:
                 self._places.welcome(feed)
             await self._member(feed)
@@ -272,7 +230,7 @@ class Hub:
         frames: list[bytes] = []
         size = 0
         for event in events:
-            frames.append(self._frame(event, wire))
+            frames.append(wire.event(self.frames, event))
             size += len(frames[-1])
             if size >= CHUNK or event is events[-1]:
                 written = feed.connection.write(wire.joined(frames))
@@ -299,81 +257,6 @@ class Hub:
                 feed.connection.write(beat or b"")
                 if not feed.connection.gone:
                     continue
-                self.leave(feed)
+                self._groups.leave(feed)
             feed.left.clear()
             return
-
-    # -- groups ---------------------------------------------------------------------------
-
-    def _join(self, feed: Feed) -> None:
-        """Serve it with its group from now on; it has all up to the newest event."""
-        key = feed.selection, feed.connection.wire
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = Group(*key)
-            for index, name in self._names_of(group):
-                index.setdefault(name, set()).add(group)
-        (group.late if group.waiting else group.members).add(feed)
-
-    def leave(self, feed: Feed) -> None:
-        """Take a feed out of its group."""
-        group = self._groups.get((feed.selection, feed.connection.wire))
-        if group is None:
-            return
-        group.members.discard(feed)
-        group.late.discard(feed)
-        self._tidy(group)
-
-    def _tidy(self, group: Group) -> None:
-        """Forget a group that has nobody."""
-        if group.members or group.late:
-            return
-        del self._groups[group.selection, group.wire]
-        self._dirty.pop(group, None)
-        for index, name in self._names_of(group):
-            index[name].discard(group)
-            if not index[name]:
-                del index[name]
-
-    def _names_of(self, group: Group) -> Iterator[tuple[dict[Any, set[Group]], str | None]]:
-        """Under which names the group is found: its jobs, or else its project."""
-        if not group.selection.jobs:
-            yield self._wide, group.selection.project_id
-        for job_id in group.selection.jobs:
-            yield self._chosen, job_id
-
-    def _notice(self, events: Sequence[Event]) -> None:
-        """Listener of the log."""
-        if self._groups:
-            dirty, frame = self._dirty, self._frame
-            for event in events:
-                for group in self._candidates(event):
-                    if group.selection.matches(event):
-                        group.waiting.append((event.sequence, frame(event, group.wire)))
-                        dirty[group] = None
-            self._schedule()
-        self._places.stir()
-
-    def _candidates(self, event: Event) -> Iterable[Group]:
-        """Groups that could want an event, each once."""
-        project_id, chosen = event.project_id, self._chosen
-        if project_id is None:
-            return chain.from_iterable(self._wide.values())
-        wide = self._wide.get(project_id, ())
-        if not chosen:
-            return wide
-        return {*wide, *chosen.get(event.job_id or "", ()), *chosen.get(event.parent_id or "", ())}
-
-    def _schedule(self) -> None:
-        if self._dirty and not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        for group in tuple(self._dirty):
-            group.flush()
-            if not group.waiting:
-                del self._dirty[group]
-            self._tidy(group)
-        self._schedule()

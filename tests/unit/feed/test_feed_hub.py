@@ -12,6 +12,7 @@ from aiohttp import web
 
 from orchestrator import subscription
 from orchestrator.accounts import Principal
+from orchestrator.api.feed import groups
 from orchestrator.api.feed import hub as hubs
 from orchestrator.api.feed.connection import Connection
 from orchestrator.api.feed.frames import WEBSOCKET
@@ -146,6 +147,7 @@ async def test_a_reader_behind_the_tail_reads_the_store(
     """However short the tail, and whenever it joins: contiguous."""
     monkeypatch.setattr(subscription, "TAIL", 3)
     monkeypatch.setattr(subscription, "PAGE", 4)
+    monkeypatch.setattr(groups, "CHUNK", 300)
     monkeypatch.setattr(hubs, "CHUNK", 300)
     async with anyio.create_task_group() as group:
         clients = [opened(hub, orchestrator, group)]
