@@ -12,12 +12,10 @@ Nothing runs at import, nothing global is changed, and two orchestrators can liv
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -26,14 +24,11 @@ import msgspec
 from anyio import AsyncContextManagerMixin
 
 from orchestrator.accounts import Accounts
-from orchestrator.backends.abc import Adapter, AdapterContext
-from orchestrator.backends.registry import Backends, discover, settings_of
+from orchestrator.backends.abc import Adapter
+from orchestrator.backends.registry import Backends
 from orchestrator.bus import Bus
 from orchestrator.circuits import ir
-from orchestrator.circuits.validation import validate
 from orchestrator.clock import Clock, SystemClock, uuid7_factory
-from orchestrator.datafolder import DATABASE, owned
-from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.line import Place
 from orchestrator.dispatch.stats import QueueStats
 from orchestrator.errors import (
@@ -44,24 +39,18 @@ from orchestrator.errors import (
     ResultNotReady,
     UnsupportedEventLoop,
 )
-from orchestrator.housekeeping import keep_house, keep_outbox
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, Page, Project, Result
 from orchestrator.notify.abc import Channel
 from orchestrator.notify.listeners import F, Listener, Listeners, kinds_of
-from orchestrator.notify.notifier import Notifier
 from orchestrator.notify.service import Hooks
+from orchestrator.opening import Wanted, opened, running, store_for
 from orchestrator.settings import Settings
-from orchestrator.storage.abc import Committed, Idempotency, JobFilter, Report, Store, Submit
-from orchestrator.storage.ledger import calibration, cancellation, deletion
-from orchestrator.submission import Drafter
+from orchestrator.storage.abc import Idempotency, JobFilter, Report, Store, Submit
+from orchestrator.storage.ledger import cancellation, deletion
 from orchestrator.subscription import LATEST, EventLog, FeedItem, Selection
-from orchestrator.waiting import RecentJobs
 from orchestrator.workers.pool import WorkerPool
 
-CLOSE_LIMIT_S: Final = 10.0
-#: At a stop, time for deliveries and in-process hooks under way.
-NOTIFY_LIMIT_S: Final = 2.0
 _result = msgspec.json.Decoder(Result).decode
 
 
@@ -83,31 +72,42 @@ class Orchestrator(AsyncContextManagerMixin):
     """
 
     project: Project
-    backends: Backends
     accounts: Accounts
-    hooks: Hooks
+    backends: Backends
     bus: Bus
     event_log: EventLog
+    hooks: Hooks
+    workers: WorkerPool
+    stats: QueueStats
 
     def __init__(
         self,
         store: Store,
         settings: Settings,
+        *,
+        data: Path | None,
         adapters: Sequence[Adapter] | None,
         channels: Sequence[Channel],
-        *,
         clock: Clock,
         rng: random.Random | None,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.store = store
-        self.data: Path | None = None
-        self._adapters = adapters
-        self._channels = channels
+        self.data = data
         self._listeners = Listeners()
-        self._rng = rng or random.Random()
-        self._new_id = uuid7_factory(clock, rng)
+        self._wanted = Wanted(
+            settings=settings,
+            store=store,
+            data=data,
+            adapters=adapters,
+            channels=channels,
+            listeners=self._listeners,
+            clock=clock,
+            rng=rng or random.Random(),
+            new_id=uuid7_factory(clock, rng),
+            result_of=lambda job: self.fetch_result(job.id, project=job.project_id),
+        )
 
     @classmethod
     def open(
@@ -139,10 +139,8 @@ class Orchestrator(AsyncContextManagerMixin):
         settings = settings or Settings()
         folder = None if data is None else Path(data)
         if store is None:
-            store = _store(folder, settings, clock)
-        self = cls(store, settings, adapters, channels, clock=clock, rng=rng)
-        self.data = folder
-        return self
+            store = store_for(folder, settings, clock)
+        return cls(store, settings, data=folder, adapters=adapters, channels=channels, clock=clock, rng=rng)
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Orchestrator]:
@@ -150,100 +148,14 @@ class Orchestrator(AsyncContextManagerMixin):
             asyncio.get_running_loop()
         except RuntimeError:
             raise UnsupportedEventLoop("not asyncio") from None
-        failure: BaseException | None = None
         async with AsyncExitStack() as stack:
-            await self._open(stack)
-            async with anyio.create_task_group() as tasks:
-                self._dispatcher.start(tasks)
-                self._notifier.start(tasks)
-                self._listeners.start(tasks)
-                keep = partial(keep_house, on_trimmed=self._recent.forget)
-                tasks.start_soon(keep, self.store, self.clock, self.settings.storage.keep_finished_days)
-                tasks.start_soon(keep_outbox, self.store.outbox, self.clock, self.settings.notify.keep_days)
-                try:
-                    yield self
-                except (asyncio.CancelledError, GeneratorExit):
-                    raise
-                except BaseException as error:  # also SystemExit
-                    failure = error  # raised below: the owner's error shall not arrive as a group
-                finally:
-                    with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
-                        await self._dispatcher.drain()
-                    with anyio.move_on_after(NOTIFY_LIMIT_S, shield=True):
-                        await self._notifier.drain()
-                        await self._listeners.drain()
-                    tasks.cancel_scope.cancel()
-            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
-                await self._dispatcher.put_back()
-        if failure is not None:
-            raise failure
-
-    async def _open(self, stack: AsyncExitStack) -> None:
-        self.bus = Bus()
-        self._recent = RecentJobs()
-        self.bus.subscribe(self._recent.notice)
-        if self.data is not None:
-            stack.enter_context(owned(self.data))
-        self._notifier = Notifier(self.store, self.settings, self.clock, self._rng, given=self._channels)
-        await self.store.open(self._committed, self._notifier.route)
-        stack.push_async_callback(self.store.aclose)
-        new_id = self._new_id
-        self.accounts = Accounts(self.store, self.clock, new_id)
-        self.project = await self.accounts.open()
-        workers = self.settings.workers.count or os.cpu_count() or 1
-        self.workers = await stack.enter_async_context(WorkerPool(workers, self.clock))
-        self.stats = QueueStats(await self.store.waiting())
-        self.bus.subscribe(self.stats.notice)
-        self.backends = Backends(self.store, self.clock, queued=self.stats.of)
-        stack.push_async_callback(self.backends.aclose)
-        await self._open_backends(new_id)
-        self._drafter = Drafter(self.backends, self.clock, new_id, self._rng)
-        self.event_log = EventLog(self.store, self.bus)
-        stack.callback(self.event_log.close)
-        stack.callback(self._recent.close)
-        served = self.backends.served()
-        self._dispatcher = Dispatcher(
-            served, self.store, self.settings.dispatch, self.clock, self._rng, apply=self.store.apply
-        )
-        self.hooks = await self._notifier.open(
-            new_id,
-            project=self.project.id,
-            project_of=self.accounts.project,
-            result_of=lambda job: self.fetch_result(job.id, project=job.project_id),
-        )
-        stack.push_async_callback(self._notifier.aclose)
-        await self._dispatcher.recover()
-        self.bus.subscribe(self._dispatcher.notice)
-        self.bus.subscribe(self._notifier.notice)
-        self.bus.subscribe(self._listeners.notice)
-
-    def _committed(self, entries: Sequence[Committed]) -> None:
-        self.bus.publish(entries)
-
-    async def _open_backends(self, new_id: Any) -> None:
-        adapters = self._adapters
-        if adapters is None:
-            adapters, problems = discover(self.settings.backends)
-            self.backends.problems += problems
-        newest = {}
-        for backend in await self.store.calibrated():
-            items, _ = await self.store.characterizations(backend, limit=1)
-            newest[backend] = items[0]
-
-        def context(adapter: Adapter) -> AdapterContext:
-            return AdapterContext(
-                clock=self.clock,
-                new_id=new_id,
-                workers=self.workers,
-                settings=settings_of(adapter, self.settings.plugins),
-                data=self.data,
-                characterizations=newest,
-            )
-
-        await self.backends.open(adapters, context)
-        for item in self.backends.initial_characterizations():
-            if item.backend not in newest:
-                await self.store.record(calibration(item, item.recorded_at))
+            parts = await opened(stack, self._wanted)
+            self.project, self.accounts, self.backends = parts.project, parts.accounts, parts.backends
+            self.bus, self.event_log, self.hooks = parts.bus, parts.event_log, parts.hooks
+            self.workers, self.stats = parts.workers, parts.stats
+            self._recent, self._drafter, self._dispatcher = parts.recent, parts.drafter, parts.dispatcher
+            async with running(parts, self._wanted):
+                yield self
 
     # -- submitting ---------------------------------------------------------------------
 
@@ -272,7 +184,6 @@ class Orchestrator(AsyncContextManagerMixin):
             return await self._submit(request, project, idempotency)
         multi = not isinstance(request, ir.Circuit)
         circuits = (request,) if isinstance(request, ir.Circuit) else tuple(request)
-        validate(circuits, multi=multi)
         options.setdefault("backend", "simulator")
         return await self._submit(JobRequest(circuits=circuits, multi=multi, **options), project, idempotency)
 
@@ -557,14 +468,3 @@ async def _decoded(body: bytes) -> Result:
     if len(body) > _LARGE:
         return await anyio.to_thread.run_sync(_result, body)
     return _result(body)
-
-
-def _store(folder: Path | None, settings: Settings, clock: Clock) -> Store:
-    """The store that a data folder means; imported here, since each brings a library the other does not need."""
-    if folder is None:
-        from orchestrator.storage.memory import MemoryStore  # noqa: PLC0415
-
-        return MemoryStore(clock)
-    from orchestrator.storage.sqlite.store import SqliteStore  # noqa: PLC0415
-
-    return SqliteStore(folder / DATABASE, clock, synchronous=settings.storage.synchronous)

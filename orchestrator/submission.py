@@ -17,6 +17,7 @@ from orchestrator.backends.check import check
 from orchestrator.backends.registry import Backends
 from orchestrator.circuits import ir
 from orchestrator.circuits.validation import stats as circuit_stats
+from orchestrator.circuits.validation import validate
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import InvalidRequest
 from orchestrator.lifecycle import TERMINAL, JobStatus, derive_parent
@@ -52,8 +53,13 @@ class Measured(msgspec.Struct, frozen=True):
     registers: dict[str, list[int | None]] | None
 
 
-def measure(circuits: Sequence[ir.Circuit]) -> list[Measured]:
-    """Measure and encode circuits: the part of a submit that grows with their gates."""
+def measure(circuits: Sequence[ir.Circuit], multi: bool) -> list[Measured]:
+    """Check, measure and encode circuits: the part of a submit that grows with their gates.
+
+    Raises:
+        InvalidRequest: A circuit is not one; names the member.
+    """
+    validate(circuits, multi=multi)
     measured = []
     for circuit in circuits:
         width, gates_1q, gates_2q = circuit_stats(circuit)
@@ -82,9 +88,9 @@ class Drafter:
         capabilities = self.backends.capabilities(backend)
         _check_request(request, capabilities)
         if sum(len(circuit.gates) + 1 for circuit in request.circuits) > INLINE_GATES:
-            measured = await anyio.to_thread.run_sync(measure, request.circuits)
+            measured = await anyio.to_thread.run_sync(measure, request.circuits, request.multi)
         else:
-            measured = measure(request.circuits)
+            measured = measure(request.circuits, request.multi)
         if not request.multi:
             return [self._leaf(self._spec(request, capabilities, measured[0]), project_id, measured[0], capabilities)]
         return self._family(request, project_id, measured, capabilities)

@@ -30,6 +30,7 @@ from anyio import AsyncContextManagerMixin
 
 from orchestrator.clock import Clock
 from orchestrator.errors import ExecutionError, Unavailable, UnsupportedEventLoop, WorkerLost
+from orchestrator.tasks import background
 from orchestrator.workers.process import environment, processors
 from orchestrator.workers.protocol import FRAME_CAP, FrameTooLargeError, Run
 from orchestrator.workers.worker import Batch, Worker
@@ -90,21 +91,15 @@ class WorkerPool(AsyncContextManagerMixin):
             asyncio.get_running_loop()
         except RuntimeError:
             raise UnsupportedEventLoop("not asyncio") from None
-        failure: Exception | None = None
-        async with anyio.create_task_group() as tasks:
+        async with background() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._keep_deadlines)
             try:
                 yield self
-            except Exception as error:
-                failure = error  # raised below: the owner's error shall not arrive as a group
             finally:
                 self._tasks = None
                 self._fail_queue("the pool was closed")
                 self._notify()
-                tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
 
     @property
     def pids(self) -> tuple[int, ...]:

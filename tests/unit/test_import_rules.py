@@ -13,7 +13,7 @@ PACKAGE = "orchestrator"
 #: Rooms from the bottom up. A room imports rooms of its own level or below; a module of no room counts by its name.
 LEVELS = (
     {"errors"},
-    {"lifecycle", "clock"},
+    {"lifecycle", "clock", "tasks"},
     {"circuits"},
     {"model"},
     {"events", "histogram"},
@@ -22,6 +22,7 @@ LEVELS = (
     {"storage", "datafolder"},
     {"bus", "backends"},
     {"dispatch", "notify", "subscription", "waiting", "housekeeping", "accounts", "submission"},
+    {"opening"},
     {"service"},
     {"telemetry", "testing", "client"},
     {"api", "console"},

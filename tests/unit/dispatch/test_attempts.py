@@ -1,5 +1,6 @@
 """What becomes of attempts: leases, limits, retries, crashes, fencing."""
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -364,7 +365,7 @@ def result(**members: object) -> Result:
         result(warnings=[1]),
         result(warnings=("\ud800",)),
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 async def test_an_invalid_result_fails_its_job_alone(answer: object) -> None:
     """Whatever an adapter answers, its own job fails as InternalError and the line goes on."""

@@ -1,6 +1,7 @@
 """Submit, look, wait, cancel, delete: what the front door promises."""
 
 import asyncio
+import itertools
 import logging
 import os
 import random
@@ -92,7 +93,7 @@ async def test_a_seed_given_is_the_seed_of_every_child() -> None:
         {"settings": {"x": object()}},
         {"dry_run": "no"},
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 async def test_what_could_not_be_read_back_is_refused(options: dict[str, Any]) -> None:
     """Wrong types and values out of range are refused before anything is stored."""

@@ -1,0 +1,193 @@
+"""Opening an orchestrator: its parts in the order they need each other, closed in reverse.
+
+`opened` makes and connects the parts, `running` runs their loops in one task group; `service.Orchestrator` is what
+people see of both.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from orchestrator.accounts import Accounts
+from orchestrator.backends.abc import Adapter, AdapterContext
+from orchestrator.backends.registry import Backends, discover, settings_of
+from orchestrator.bus import Bus
+from orchestrator.clock import Clock, NewId
+from orchestrator.datafolder import DATABASE, owned
+from orchestrator.dispatch.dispatcher import Dispatcher
+from orchestrator.dispatch.stats import QueueStats
+from orchestrator.housekeeping import keep_house, keep_outbox
+from orchestrator.model import Job, Project, Result
+from orchestrator.notify.abc import Channel
+from orchestrator.notify.listeners import Listeners
+from orchestrator.notify.notifier import Notifier
+from orchestrator.notify.service import Hooks
+from orchestrator.settings import Settings
+from orchestrator.storage.abc import Store
+from orchestrator.storage.ledger import calibration
+from orchestrator.submission import Drafter
+from orchestrator.subscription import EventLog
+from orchestrator.tasks import background
+from orchestrator.waiting import RecentJobs
+from orchestrator.workers.pool import WorkerPool
+
+#: At a stop, time for running attempts, beyond the drain limit of the settings, and to put the rest back.
+CLOSE_LIMIT_S: Final = 10.0
+#: At a stop, time for deliveries and in-process hooks under way.
+NOTIFY_LIMIT_S: Final = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What an orchestrator is opened with; see `Orchestrator.open`.
+
+    Attributes:
+        result_of: Reads a job's result, for notifications.
+    """
+
+    settings: Settings
+    store: Store
+    data: Path | None
+    adapters: Sequence[Adapter] | None
+    channels: Sequence[Channel]
+    listeners: Listeners
+    clock: Clock
+    rng: random.Random
+    new_id: NewId
+    result_of: Callable[[Job], Awaitable[Result]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The opened parts."""
+
+    bus: Bus
+    recent: RecentJobs
+    accounts: Accounts
+    project: Project
+    workers: WorkerPool
+    stats: QueueStats
+    backends: Backends
+    drafter: Drafter
+    event_log: EventLog
+    dispatcher: Dispatcher
+    notifier: Notifier
+    hooks: Hooks
+
+
+async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
+    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again."""
+    store, settings, clock = wanted.store, wanted.settings, wanted.clock
+    bus = Bus()
+    recent = RecentJobs()
+    bus.subscribe(recent.notice)
+    if wanted.data is not None:
+        stack.enter_context(owned(wanted.data))
+    notifier = Notifier(store, settings, clock, wanted.rng, given=wanted.channels)
+    await store.open(bus.publish, notifier.route)
+    stack.push_async_callback(store.aclose)
+    accounts = Accounts(store, clock, wanted.new_id)
+    project = await accounts.open()
+    count = settings.workers.count or os.cpu_count() or 1
+    workers = await stack.enter_async_context(WorkerPool(count, clock))
+    stats = QueueStats(await store.waiting())
+    bus.subscribe(stats.notice)
+    backends = Backends(store, clock, queued=stats.of)
+    stack.push_async_callback(backends.aclose)
+    await _open_backends(backends, workers, wanted)
+    event_log = EventLog(store, bus)
+    stack.callback(event_log.close)
+    stack.callback(recent.close)
+    dispatcher = Dispatcher(backends.served(), store, settings.dispatch, clock, wanted.rng, apply=store.apply)
+    hooks = await notifier.open(
+        wanted.new_id, project=project.id, project_of=accounts.project, result_of=wanted.result_of
+    )
+    stack.push_async_callback(notifier.aclose)
+    await dispatcher.recover()
+    for listener in dispatcher.notice, notifier.notice, wanted.listeners.notice:
+        bus.subscribe(listener)
+    return Parts(
+        bus=bus,
+        recent=recent,
+        accounts=accounts,
+        project=project,
+        workers=workers,
+        stats=stats,
+        backends=backends,
+        drafter=Drafter(backends, clock, wanted.new_id, wanted.rng),
+        event_log=event_log,
+        dispatcher=dispatcher,
+        notifier=notifier,
+        hooks=hooks,
+    )
+
+
+async def _open_backends(backends: Backends, workers: WorkerPool, wanted: Wanted) -> None:
+    store = wanted.store
+    adapters = wanted.adapters
+    if adapters is None:
+        adapters, problems = discover(wanted.settings.backends)
+        backends.problems += problems
+    newest = {}
+    for backend in await store.calibrated():
+        items, _ = await store.characterizations(backend, limit=1)
+        newest[backend] = items[0]
+
+    def context(adapter: Adapter) -> AdapterContext:
+        return AdapterContext(
+            clock=wanted.clock,
+            new_id=wanted.new_id,
+            workers=workers,
+            settings=settings_of(adapter, wanted.settings.plugins),
+            data=wanted.data,
+            characterizations=newest,
+        )
+
+    await backends.open(adapters, context)
+    for item in backends.initial_characterizations():
+        if item.backend not in newest:
+            await store.record(calibration(item, item.recorded_at))
+
+
+@asynccontextmanager
+async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
+    """Run the loops of all parts while the block runs, then let what is under way end and put the rest back."""
+    try:
+        async with background() as tasks:
+            parts.dispatcher.start(tasks)
+            parts.notifier.start(tasks)
+            wanted.listeners.start(tasks)
+            keep = partial(keep_house, on_trimmed=parts.recent.forget)
+            tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)
+            tasks.start_soon(keep_outbox, wanted.store.outbox, wanted.clock, wanted.settings.notify.keep_days)
+            try:
+                yield
+            finally:
+                with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                    await parts.dispatcher.drain()
+                with anyio.move_on_after(NOTIFY_LIMIT_S, shield=True):
+                    await parts.notifier.drain()
+                    await wanted.listeners.drain()
+    finally:
+        with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            await parts.dispatcher.put_back()
+
+
+def store_for(folder: Path | None, settings: Settings, clock: Clock) -> Store:
+    """The store that a data folder means; imported here, since each brings a library the other does not need."""
+    if folder is None:
+        from orchestrator.storage.memory import MemoryStore  # noqa: PLC0415
+
+        return MemoryStore(clock)
+    from orchestrator.storage.sqlite.store import SqliteStore  # noqa: PLC0415
+
+    return SqliteStore(folder / DATABASE, clock, synchronous=settings.storage.synchronous)
