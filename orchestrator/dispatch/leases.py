@@ -46,17 +46,18 @@ class Leases:
 
     def add(self, lease: Lease) -> None:
         """Grant a lease."""
-        self._by_job[lease.attempt.id] = lease
+        self._by_job[lease.attempt.job.id] = lease
 
     def of(self, attempt: Attempt) -> Lease | None:
         """The lease of exactly that attempt, if it still holds."""
-        lease = self._by_job.get(attempt.id)
+        lease = self._by_job.get(attempt.job.id)
         return lease if lease is not None and lease.attempt.number == attempt.number else None
 
     def end(self, lease: Lease) -> None:
         """Take a lease back, if it is still the one that holds."""
-        if self._by_job.get(lease.attempt.id) is lease:
-            del self._by_job[lease.attempt.id]
+        job_id = lease.attempt.job.id
+        if self._by_job.get(job_id) is lease:
+            del self._by_job[job_id]
 
     def of_job(self, job_id: str) -> Lease | None:
         """The lease of a job, whatever its attempt."""

@@ -46,7 +46,10 @@ class SqliteTables:
         )
 
     def move(self, moves: Sequence[Move]) -> set[str]:
-        return {row[0] for row in self._each("move", [rows.move_row(move) for move in moves])}
+        tables: dict[str, list[tuple[Any, ...]]] = {}
+        for move in moves:
+            tables.setdefault(_statement(move), []).append(rows.move_row(move))
+        return {row[0] for name, table in tables.items() for row in self._each(name, table)}
 
     def insert_results(self, results: Sequence[tuple[str, bytes]]) -> None:
         self._each("insert_results", [(job_id, rows.pack(body)) for job_id, body in results])
@@ -85,3 +88,11 @@ class SqliteTables:
 
     def remember(self, project_id: str, key: str, digest: str, job_id: str) -> None:
         self._execute(_WRITE["remember"], (project_id, key, digest, job_id))
+
+
+def _statement(move: Move) -> str:
+    """The cheapest statement that writes all that a move changes."""
+    before, after = move.before, move.after
+    if after.deleted_at != before.deleted_at:
+        return "move_deleting"
+    return "move" if after.completed_at == before.completed_at else "move_to_end"

@@ -17,12 +17,36 @@ INSERT INTO results (job_id, body) VALUES {(?, ?)};
 INSERT INTO events VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)};
 
 -- name: move
+-- An UPDATE writes every index anew whose columns or condition it names, changed or not, so there are three moves, and
+-- only those that end or delete a job name completed_at and deleted_at.
 WITH moves (id, from_status, from_attempt, status, attempt, failed_attempts, ready_at, started_at, completed_at,
             deleted_at, outcome) AS (VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)})
 UPDATE jobs
 SET status = moves.status, attempt = moves.attempt, failed_attempts = moves.failed_attempts,
-    ready_at = moves.ready_at, started_at = moves.started_at, completed_at = moves.completed_at,
-    deleted_at = moves.deleted_at, outcome = moves.outcome
+    ready_at = moves.ready_at, started_at = moves.started_at, outcome = moves.outcome
+FROM moves
+WHERE jobs.id = moves.id AND jobs.status = moves.from_status AND jobs.attempt = moves.from_attempt
+  AND jobs.deleted_at IS NULL
+RETURNING jobs.id;
+
+-- name: move_to_end
+WITH moves (id, from_status, from_attempt, status, attempt, failed_attempts, ready_at, started_at, completed_at,
+            deleted_at, outcome) AS (VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)})
+UPDATE jobs
+SET status = moves.status, attempt = moves.attempt, failed_attempts = moves.failed_attempts,
+    ready_at = moves.ready_at, started_at = moves.started_at, outcome = moves.outcome, completed_at = moves.completed_at
+FROM moves
+WHERE jobs.id = moves.id AND jobs.status = moves.from_status AND jobs.attempt = moves.from_attempt
+  AND jobs.deleted_at IS NULL
+RETURNING jobs.id;
+
+-- name: move_deleting
+WITH moves (id, from_status, from_attempt, status, attempt, failed_attempts, ready_at, started_at, completed_at,
+            deleted_at, outcome) AS (VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)})
+UPDATE jobs
+SET status = moves.status, attempt = moves.attempt, failed_attempts = moves.failed_attempts,
+    ready_at = moves.ready_at, started_at = moves.started_at, outcome = moves.outcome,
+    completed_at = moves.completed_at, deleted_at = moves.deleted_at
 FROM moves
 WHERE jobs.id = moves.id AND jobs.status = moves.from_status AND jobs.attempt = moves.from_attempt
   AND jobs.deleted_at IS NULL
