@@ -23,7 +23,7 @@ async def cycles_per_second(orchestrator: Orchestrator, submitters: int, seconds
 
     async def submitter() -> int:
         done = 0
-        while time.perf_counter() < until:
+        while not done or time.perf_counter() < until:
             job = await orchestrator.submit(REQUEST)
             await orchestrator.wait(job.id)
             done += 1
@@ -41,7 +41,7 @@ async def batched_cycles_per_second(orchestrator: Orchestrator, submitters: int,
 
     async def submitter() -> int:
         done = 0
-        while time.perf_counter() < until:
+        while not done or time.perf_counter() < until:
             jobs = await orchestrator.submit_many(requests)
             for job in jobs:
                 await orchestrator.wait(job.id)

@@ -41,7 +41,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Row, ...]], ...]] = (
         "Embedding API: life cycles of no-op jobs",
         (
             *_embedding(""),
-            Row("raw_rows", "raw limit: event rows, 100 a commit", "/s"),
+            Row("raw_rows", "raw limit: plain sqlite3, 100 rows a commit", "/s"),
             Row("cycles_64_per_raw_row", "64 submitters / raw limit", "", 0.08),
         ),
     ),
