@@ -2,8 +2,8 @@
 
 Every body is UTF-8 JSON that nests at most 32 deep, repeats no key, holds no NaN, infinity or number
 beyond 64 bits, no lone surrogate and no U+0000. Anything else is refused here, under its own code, before
-a typed decoder sees it. The checks run in the C scanner of `json`, whose hooks keep nothing: an object
-becomes None as soon as it is complete.
+a typed decoder sees it. The checks run in the C scanner of `json`; the rules for keys and numbers, and how
+the member that breaks one is found, are in `values`.
 
 A large body is checked and decoded in a thread, at most two at a time. The hooks are Python functions,
 so the interpreter lets the event loop run between any two objects or numbers; lists of nothing but
@@ -16,14 +16,14 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from math import isinf
-from typing import Final, NoReturn, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 import anyio
 import anyio.to_thread
 from aiohttp import web
 
+from orchestrator.api.values import checker, offending
 from orchestrator.errors import InvalidRequest
 
 T = TypeVar("T")
@@ -48,29 +48,7 @@ _BAD_ESCAPE: Final = re.compile(
 )
 
 
-def _pairs(pairs: list[tuple[str, object]]) -> None:
-    if len(pairs) > 1 and len(dict(pairs)) != len(pairs):
-        raise InvalidRequest("an object repeats a key", code="duplicate_key")
-
-
-def _integer(text: str) -> None:
-    if len(text) > 18 and not (len(text) < 21 and -(2**63) <= int(text) < 2**63):
-        raise InvalidRequest("an integer does not fit into 64 bits", code="integer_out_of_range")
-
-
-def _float(text: str) -> None:
-    if isinf(float(text)):
-        _constant(text)
-
-
-def _constant(_text: str) -> NoReturn:
-    raise InvalidRequest("numbers must be finite", code="non_finite_number")
-
-
-_scanner: Final = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
-_scan: Final = _scanner.scan_once  # type: ignore[attr-defined]  # the type stubs lack it
+_scan: Final = checker.scan_once  # type: ignore[attr-defined]  # the type stubs lack it
 
 
 def check(body: bytes, bulk: str = "") -> None:
@@ -81,7 +59,7 @@ def check(body: bytes, bulk: str = "") -> None:
         bulk: The member to name when there are far too many values.
 
     Raises:
-        InvalidRequest: With the code of the first rule it breaks.
+        InvalidRequest: With the code of the first rule it breaks; names the member if that is a key or a number.
     """
     try:
         text = body.decode()
@@ -100,12 +78,14 @@ def check(body: bytes, bulk: str = "") -> None:
             _, end = _scan(text, 0)
             if end == len(text):
                 return
-        _scanner.decode(text)  # tolerates white space around, says where it is malformed
+        checker.decode(text)  # tolerates white space around, says where it is malformed
     except (json.JSONDecodeError, StopIteration) as error:
         where = f": line {error.lineno} column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InvalidRequest(f"the body is not JSON{where}", code="invalid_json") from None
     except RecursionError:
         raise _too_deep() from None
+    except InvalidRequest as error:
+        raise InvalidRequest(str(error), code=error.code, fields=offending(text)) from None
 
 
 def _too_deep() -> InvalidRequest:

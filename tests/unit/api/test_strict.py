@@ -44,6 +44,34 @@ def depth(document: Any) -> int:
     return 0
 
 
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ('{"shots":NaN}', ("shots",)),
+        ('{"input":{"circuit":[{"rotation":1},{"rotation":-1e400}]}}', ("input.circuit[1].rotation",)),
+        ('{"a":{"coefficients":[0,[Infinity]],"b":NaN}}', ("a.coefficients[1][0]",)),
+        ('{"a":1,"qubits":99999999999999999999}', ("qubits",)),
+        ('{"a":[{"b":1,"b":2}],"c":NaN}', ("a[0].b",)),
+        ('{"no name of ours":{"c":NaN}}', ("[...].c",)),
+        ("[1,NaN]", ("[1]",)),
+        ("NaN", ()),
+        ('{"shots":NaN', ()),
+    ],
+)
+def test_what_breaks_a_rule_is_named(body: str, fields: tuple[str, ...]) -> None:
+    """The first member with a number or key that is not allowed, unless the text is malformed besides."""
+    with pytest.raises(InvalidRequest) as refused:
+        check(body.encode())
+    assert refused.value.fields == fields
+
+
+def test_no_depth_is_too_much_for_finding_the_place() -> None:
+    """Brackets that never close, around a number that is refused: a refusal whatever the stack allows."""
+    for levels in range(900, 1000):
+        with pytest.raises(InvalidRequest):
+            check(b"[" * levels + b"NaN")
+
+
 @given(documents, st.booleans(), st.sampled_from([None, 2]))
 def test_everything_else_is_taken(document: Any, ascii_only: bool, indent: int | None) -> None:
     """Finite JSON of allowed depth passes, escaped or not, compact or not."""
