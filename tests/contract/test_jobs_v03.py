@@ -46,6 +46,12 @@ async def test_every_form_of_input(service: Service, client: Client, input_: Any
     assert list(results) == job["children"] if children else results == {"0": 0.5, "3": 0.5}
 
 
+async def test_a_job_that_names_no_target_goes_to_the_simulator(service: Service, client: Client) -> None:
+    """The documentation's own bodies are often nothing but an input."""
+    job_id = await completed(service, client, {"input": [ONE]})
+    assert (await client.ask("GET", f"/v0.3/jobs/{job_id}"))[1]["target"] == "simulator"
+
+
 async def test_the_older_form_with_lang_and_body(service: Service, client: Client) -> None:
     """`lang: json` with `body` is what clients before sent."""
     body = {"target": "simulator", "shots": "100", "lang": "json", "body": {"qubits": 2, "circuit": GATES}}
@@ -94,7 +100,7 @@ async def test_polling_one_job_through_the_list(service: Service, client: Client
     ("body", "field"),
     [
         ({**BELL_V03, "target": "nowhere"}, "target"),
-        ({"input": ONE}, "target"),
+        ({"input": ONE, "target": None}, "target"),
         ({"target": "simulator"}, "input"),
         ({**BELL_V03, "input": {"format": "qasm", "data": "OPENQASM 2.0;"}}, "input.format"),
         ({**BELL_V03, "input": {"format": "qir", "data": "AAAA"}}, "input.format"),

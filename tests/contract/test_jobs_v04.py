@@ -80,11 +80,12 @@ async def test_results_of_a_noisy_job_in_both_generations(service: Service, clie
 
 
 async def test_an_ideal_job_has_no_shots(service: Service, client: Client) -> None:
-    """The ideal simulator samples nothing: no links to shots, 404 on their routes."""
+    """The ideal simulator samples nothing: no links to shots, 404 on their routes, nor are there children's results."""
     job_id = await completed(service, client, BELL)
     _, job = await client.ask("GET", f"/v0.4/jobs/{job_id}")
     assert not [name for name in job["results"] if "shots" in name or "histogram" in name]
-    assert (await client.ask("GET", f"/v0.4/jobs/{job_id}/results/shots"))[0] == 404
+    for path in "results/shots", "artifacts/probabilities-aggregate":
+        assert (await client.ask("GET", f"/v0.4/jobs/{job_id}/{path}"))[0] == 404
 
 
 async def test_a_parent_and_its_children(service: Service, client: Client) -> None:

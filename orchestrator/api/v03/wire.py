@@ -51,7 +51,7 @@ class _ErrorMitigation(msgspec.Struct, kw_only=True):
 class Create(msgspec.Struct, kw_only=True):
     """The body of ``POST /jobs``; unknown members are ignored. `lang` with `body` is an older form of `input`."""
 
-    target: str
+    target: str = "simulator"
     input: msgspec.Raw = msgspec.Raw()
     lang: str | None = None
     body: msgspec.Raw = msgspec.Raw()

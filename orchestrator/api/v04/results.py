@@ -40,6 +40,8 @@ async def artifact(call: Call) -> web.Response:
         return reply_bytes(await _native(call))
     if name == AGGREGATE_ARTIFACT:
         children = await call.orchestrator.child_results(call.part("id"), project=call.project)
+        if not children:
+            raise NotFound("artifact not found")
         return reply_bytes(await render_aggregate(children))
     form = _ARTIFACTS.get(name)
     if form is None:
