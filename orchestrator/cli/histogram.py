@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.text import Text
 
+from orchestrator.histogram import MOST, bars
 from orchestrator.model import Result
 
-#: Outcomes that are told one by one; of more, the most probable ones and a line for the rest.
-MOST: Final = 12
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _WIDEST_BAR: Final = 48
-_WIDEST_LABEL: Final = 32
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One line of a histogram: what was measured, how often, and how probable that makes it."""
-
-    label: str
-    probability: float
-    count: int | None
-
-
-def bars(result: Result, most: int = MOST) -> list[Bar]:
-    """The lines of a histogram, in the order of the outcomes.
-
-    An outcome is written with qubit 0 rightmost. Of more than `most` outcomes the most probable are shown, and
-    what the others add up to.
-    """
-    counts = result.counts
-    shown = list(result.probabilities)
-    if len(shown) > most:
-        shown = sorted(shown, key=lambda outcome: (-result.probabilities[outcome], outcome))[: most - 1]
-    lines = [
-        Bar(
-            label(outcome, result.qubits),
-            result.probabilities[outcome],
-            None if counts is None else counts.get(outcome, 0),
-        )
-        for outcome in sorted(shown)
-    ]
-    if len(shown) < len(result.probabilities):
-        rest = math.fsum(result.probabilities.values()) - math.fsum(line.probability for line in lines)
-        hidden = len(result.probabilities) - len(shown)
-        counted = None if counts is None else sum(counts.values()) - sum(line.count or 0 for line in lines)
-        lines.append(Bar(f"{hidden} others", max(rest, 0.0), counted))
-    return lines
-
-
-def label(outcome: int, qubits: int) -> str:
-    """An outcome in binary, qubit 0 rightmost; in decimal where that is too long to read."""
-    return f"{outcome:0{qubits}b}" if qubits <= _WIDEST_LABEL else str(outcome)
 
 
 def bar(fraction: float, width: int, *, plain: bool = False) -> str:
@@ -74,7 +30,7 @@ class Histogram:
     Args:
         result: What was measured.
         style: Colour of the bars.
-        most: See `bars`.
+        most: See `orchestrator.histogram.bars`.
     """
 
     def __init__(self, result: Result, *, style: str = "cyan", most: int = MOST) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from orchestrator.cli.histogram import Histogram, bar, bars, label
+from orchestrator.cli.histogram import Histogram, bar
+from orchestrator.histogram import bars, label
 from orchestrator.model import Result
 
 BELL = Result(qubits=2, probabilities={0: 0.5, 3: 0.5}, counts={0: 52, 3: 48})
