@@ -33,6 +33,7 @@ from orchestrator.model import (
     Stats,
 )
 from orchestrator.storage.abc import Draft
+from orchestrator.storage.ledger import predicted_ms
 
 log = structlog.get_logger()
 replace = msgspec.structs.replace
@@ -149,7 +150,9 @@ class Drafter:
             submitted_at=children[0].job.submitted_at,
             children=len(children),
         )
-        return [Draft(_placed(parent, derive_parent(statuses), next(failed, parent.outcome))), *children]
+        predicted = predicted_ms(draft.job.outcome for draft in children)
+        outcome = next(failed, Outcome(predicted_execution_ms=predicted))
+        return [Draft(_placed(parent, derive_parent(statuses), outcome)), *children]
 
     def _leaf(
         self,

@@ -201,7 +201,7 @@ def endpoint(route: Route, context: Context, *, vendor: bool, label: str) -> End
             response = await handle(Call(request, context, admit(request), request_id))
         except OrchestratorError as error:
             response = answer(error, vendor=vendor, code=not codeless(request))
-            if response.status >= 500:
+            if response.status >= 500 and not isinstance(error, InvalidRequest):
                 log.exception("request failed", route=label, request_id=request_id, code=error.code)
         except ConnectionError:
             raise

@@ -36,6 +36,8 @@ async def metrics(call: Call) -> web.Response:
 
 ROUTES: Final = (
     Route("GET", "/healthz", Access.OPEN, healthz),
+    Route("HEAD", "/healthz", Access.OPEN, healthz),  # load balancers ask so
     Route("GET", "/readyz", Access.OPEN, readyz),
+    Route("HEAD", "/readyz", Access.OPEN, readyz),
     Route("GET", "/metrics", Access.OPEN, metrics),
 )

@@ -25,7 +25,7 @@ from orchestrator.errors import IdempotencyMismatch
 from orchestrator.events import KIND_OF, Event, EventKind
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import ACTIVE, TERMINAL, Cause, JobStatus, derive_parent, path, transition
-from orchestrator.model import Characterization, Failure, Job
+from orchestrator.model import Characterization, Failure, Job, Outcome
 from orchestrator.storage.abc import Apply, Committed, Draft, Move, Record, Route, Submit, Write
 
 replace = msgspec.structs.replace
@@ -284,12 +284,24 @@ def _advance(tables: Tables, parent: Job, cause: Cause, now: int) -> Job:
     """The parent after `cause`, with what its children know."""
     after = moved(parent, cause, now)
     if cause is Cause.COMPLETED:
-        total = sum(child.outcome.execution_ms or 0 for child in tables.children(parent.id))
-        return replace(after, outcome=replace(after.outcome, execution_ms=total))
+        outcomes = [child.outcome for child in tables.children(parent.id)]
+        total = sum(outcome.execution_ms or 0 for outcome in outcomes)
+        predicted = predicted_ms(outcomes)
+        return replace(after, outcome=replace(after.outcome, execution_ms=total, predicted_execution_ms=predicted))
     if cause is Cause.FAILED:
         failed = (child.outcome.failure for child in tables.children(parent.id) if child.status is JobStatus.FAILED)
         return replace(after, outcome=replace(after.outcome, failure=next(failed)))
     return after
+
+
+def predicted_ms(outcomes: Iterable[Outcome]) -> int | None:
+    """What children take in all, if that is known of each."""
+    total = 0
+    for outcome in outcomes:
+        if outcome.predicted_execution_ms is None:
+            return None
+        total += outcome.predicted_execution_ms
+    return total
 
 
 def moved(job: Job, cause: Cause, at: int) -> Job:
