@@ -38,6 +38,8 @@ RESYNC_S: Final = 15.0
 PAGE: Final = 1000
 #: Read with their inputs, so not many at once.
 QUEUE_PAGE: Final = 100
+#: Events that lines are told of.
+_HEARD: Final = frozenset({EventKind.JOB_SUBMITTED, EventKind.JOB_CANCELED})
 WAITING: Final = frozenset({JobStatus.SUBMITTED, JobStatus.READY})
 
 
@@ -94,7 +96,9 @@ class Dispatcher:
 
     def expect(self, drafts: Sequence[Draft]) -> None:
         """Inputs of jobs about to be committed, so that their lines need not read them back."""
-        self._inputs.update((draft.job.id, draft.input) for draft in drafts if draft.input is not None)
+        for draft in drafts:
+            if draft.input is not None:
+                self._inputs[draft.job.id] = draft.input
 
     def forget(self, drafts: Sequence[Draft]) -> None:
         """These were not committed after all (or a while ago, under an idempotency key), or nobody knows.
@@ -107,7 +111,7 @@ class Dispatcher:
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
         for event, job in entries:
-            if job is None or job.children:
+            if event.kind not in _HEARD or job is None or job.children:
                 continue
             line = self.lines.get(job.spec.backend)
             if line is None:
@@ -120,7 +124,7 @@ class Dispatcher:
                         queue.overlook(job.id)
                     else:
                         queue.offer(Entry(job, body))
-            elif event.kind is EventKind.JOB_CANCELED and (lease := line.leases.of_job(job.id)) is not None:
+            elif (lease := line.leases.of_job(job.id)) is not None:
                 line.leases.end(lease)
                 self._revoke(line, lease)
 

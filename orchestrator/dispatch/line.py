@@ -148,7 +148,9 @@ class Line:
 
     async def finished(self, outcomes: Sequence[tuple[Attempt, Result | ExecutionError]]) -> None:
         """See `Emit.finished`. An execution whose start was not told is recorded as started first."""
-        await self.started([attempt for attempt, _ in outcomes])
+        leases = [lease for attempt, _ in outcomes if (lease := self.leases.of(attempt)) is not None]
+        if untold := [lease.attempt for lease in leases if lease.job.status is JobStatus.READY]:
+            await self.started(untold)
         concluded = []
         for attempt, outcome in outcomes:
             if (lease := self.leases.of(attempt)) is not None and lease.job.status is JobStatus.STARTED:

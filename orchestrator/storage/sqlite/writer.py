@@ -165,9 +165,9 @@ def _storage_error(error: sqlite3.Error) -> StorageError:
 def _size(operation: Write | Call) -> int:
     """Bytes an operation brings into a batch, roughly."""
     if isinstance(operation, Submit):
-        return sum(len(draft.input or b"") + 512 for draft in operation.drafts)
+        return sum([len(draft.input or b"") + 512 for draft in operation.drafts])
     if isinstance(operation, Apply):
-        return sum(len(move.result or b"") + len(move.compiled or b"") + 256 for move in operation.moves)
+        return sum([len(move.result or b"") + len(move.compiled or b"") + 256 for move in operation.moves])
     return 512
 
 
