@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "serve": "Serve the HTTP API and the event feed.",
     "submit": "Submit a job from a file.",
     "watch": "Watch jobs, or a whole project, live.",
+    "events": "Print the events after a cursor, and follow them.",
     "jobs": "List jobs, or show one with its results.",
     "cancel": "Cancel jobs.",
     "backends": "List backends.",

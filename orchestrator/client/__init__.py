@@ -6,22 +6,27 @@
         job_id = await client.submit(circuit, backend="qpu.aria-1", shots=500)
         result = await client.result(job_id)
 
-Speaks to an orchestrator, and, the feed aside, to any service that keeps the contract.
+`SyncClient` is the same without ``await``, for scripts and notebooks. Both speak to an orchestrator, and, the feed
+aside, to any service that keeps the contract.
 """
 
-from orchestrator.client.http import Client, Work, job_body
+from orchestrator.client.http import Client
 from orchestrator.client.shapes import (
     BackendInfo,
     FeedEvent,
     FeedFrame,
     FeedGap,
     FeedLive,
+    FeedPlace,
     FeedUnavailable,
     JobInfo,
     JobList,
+    PartlySubmitted,
     RemoteError,
     Unreachable,
 )
+from orchestrator.client.sync import SyncClient
+from orchestrator.client.work import Work, job_body
 
 __all__ = [
     "BackendInfo",
@@ -30,10 +35,13 @@ __all__ = [
     "FeedFrame",
     "FeedGap",
     "FeedLive",
+    "FeedPlace",
     "FeedUnavailable",
     "JobInfo",
     "JobList",
+    "PartlySubmitted",
     "RemoteError",
+    "SyncClient",
     "Unreachable",
     "Work",
     "job_body",

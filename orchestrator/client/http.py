@@ -1,19 +1,17 @@
-"""The client itself: requests, the feed with resume and reconnect, and waiting on it."""
+"""The client itself: jobs, waiting for them, their results, events."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from functools import partial
+from typing import Any, Final
+from uuid import uuid4
 
-import aiohttp
 import anyio
 import msgspec
 
-from orchestrator.circuits.formats.ionq import write_circuit
-from orchestrator.circuits.ir import Circuit
+from orchestrator.client.feed import follow
 from orchestrator.client.shapes import (
     BackendInfo,
     FeedEvent,
@@ -21,77 +19,83 @@ from orchestrator.client.shapes import (
     FeedUnavailable,
     JobInfo,
     JobList,
+    PartlySubmitted,
     RemoteError,
     Unreachable,
-    read_frame,
 )
-from orchestrator.clock import Clock, SystemClock
+from orchestrator.client.wire import Wire
+from orchestrator.client.work import Work, job_body
 from orchestrator.errors import CursorExpired, JobCanceled, JobFailed, ResultNotReady
 from orchestrator.lifecycle import TERMINAL, JobStatus
-from orchestrator.model import CIRCUIT, MULTI_CIRCUIT, JobRequest, Result
+from orchestrator.model import Failure, Result
 
-T = TypeVar("T")
-Work = Circuit | Sequence[Circuit] | JobRequest | Mapping[str, Any]
-
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
-_HEARTBEAT_S: Final = 30.0
-_BACKOFF_S: Final = 0.2
-_BACKOFF_CAP_S: Final = 15.0
-_CLOSED_KEY: Final = 4401
-_CLOSED_EXPIRED: Final = 4410
+_POLL_CAP_S: Final = 2.0
+#: Submits that are under way together.
+_AT_ONCE: Final = 8
 
 
-class Client:
-    """See the module.
-
-    Args:
-        url: Address of the server, with or without ``/v0.4``.
-        key: An API key.
-        clock, rng: Time and jitter of reconnecting.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        key: str | None = None,
-        *,
-        clock: Clock | None = None,
-        rng: random.Random | None = None,
-        connector: aiohttp.BaseConnector | None = None,
-    ) -> None:
-        self.root = url.rstrip("/").removesuffix("/v0.4").removesuffix("/v0.3")
-        self._headers = {} if key is None else {"Authorization": f"apiKey {key}"}
-        self._connector = connector
-        self._clock = clock or SystemClock()
-        self._rng = rng or random.Random()
-        self._feed_params: list[tuple[str, str]] = []
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=_TIMEOUT, connector=self._connector)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.close()
+class Client(Wire):
+    """See the module; the arguments are those of `Wire`."""
 
     # -- jobs ---------------------------------------------------------------------------
 
     async def submit(self, work: Work, *, idempotency_key: str | None = None, **options: Any) -> str:
         """Submit a circuit, several (one parent), a request or a body of ``POST /v0.4/jobs``; answers the job's id.
 
+        A submit whose answer was lost is repeated under one idempotency key, so that it makes one job. A cloud
+        that knows no such keys may make two: give the client ``attempts=1`` there.
+
         Args:
             work: What to run.
-            idempotency_key: The same key and work again answer the first job.
+            idempotency_key: The same key and work again answer the first job; generated unless given.
             options: Members of the body, such as ``backend``, ``shots``, ``name``, ``noise``.
 
         Raises:
             RemoteError: The server refused it; Unreachable: it was not there (the outcome is then unknown).
         """
-        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         body = msgspec.json.encode(job_body(work, **options))
-        created: dict[str, Any] = await self.ask(dict[str, Any], "POST", "/v0.4/jobs", data=body, headers=headers)
-        return str(created["id"])
+
+        async def post() -> str:
+            created: dict[str, Any] = await self.ask(dict[str, Any], "POST", "/v0.4/jobs", data=body, headers=headers)
+            return str(created["id"])
+
+        return await self.persist(post, self.attempts)
+
+    async def submit_many(
+        self, works: Sequence[Work], *, idempotency_key: str | None = None, **options: Any
+    ) -> list[str]:
+        """Submit each piece of work as a job of its own, several at a time; answers the ids in their order.
+
+        Args:
+            works: What to run; see `submit`.
+            idempotency_key: Each job's key is made of it and the work's place, so that the same call again goes on
+                where one was interrupted.
+            options: Members of every body.
+
+        Raises:
+            PartlySubmitted: One was refused or its outcome is unknown; after that no more were begun.
+        """
+        job_ids: list[str | None] = [None] * len(works)
+        waiting = iter(enumerate(works))
+        refused: list[RemoteError | Unreachable] = []
+
+        async def submit_in_turn() -> None:
+            for place, work in waiting:
+                if refused:
+                    return
+                key = None if idempotency_key is None else f"{idempotency_key}:{place}"
+                try:
+                    job_ids[place] = await self.submit(work, idempotency_key=key, **options)
+                except (RemoteError, Unreachable) as error:
+                    refused.append(error)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(_AT_ONCE, len(works))):
+                group.start_soon(submit_in_turn)
+        if refused:
+            raise PartlySubmitted(job_ids) from refused[0]
+        return [job_id for job_id in job_ids if job_id is not None]
 
     async def get(self, job_id: str) -> JobInfo:
         """A job."""
@@ -116,26 +120,37 @@ class Client:
     async def wait(self, job_id: str, *, timeout_s: float | None = None) -> JobInfo:
         """The job, once it has ended: told by the feed, or asked for now and then where there is none.
 
+        A server that goes away meanwhile is waited for. Giving up waiting does nothing to the job.
+
         Raises:
             TimeoutError: It has not ended in time.
         """
         with anyio.fail_after(timeout_s):
             job = await self.get(job_id)
-            try:
-                async with aclosing(self.events(jobs=[job_id])) as frames:
-                    while not job.terminal:
-                        frame = await anext(frames)
-                        if not isinstance(frame, FeedEvent) or (frame.job_id == job_id and frame.after in TERMINAL):
-                            job = await self.get(job_id)
-            except FeedUnavailable:
-                job = await self._poll(job_id)
+            while not job.terminal:
+                try:
+                    job = await self._told(job_id)
+                except CursorExpired:
+                    job = await self.persist(partial(self.get, job_id))
+                except (FeedUnavailable, Unreachable):
+                    job = await self._poll(job_id)
             return job
+
+    async def _told(self, job_id: str) -> JobInfo:
+        """The job, as soon as the feed says that it has ended, or that what it said is not all."""
+        async with aclosing(self.events(jobs=[job_id])) as frames:
+            while True:
+                frame = await anext(frames)
+                if not isinstance(frame, FeedEvent) or (frame.job_id == job_id and frame.after in TERMINAL):
+                    job = await self.persist(partial(self.get, job_id))
+                    if job.terminal:
+                        return job
 
     async def _poll(self, job_id: str) -> JobInfo:
         pauses = 0
-        while not (job := await self.get(job_id)).terminal:
+        while not (job := await self.persist(partial(self.get, job_id))).terminal:
             pauses += 1
-            await self._pause(pauses, cap_s=2.0)
+            await self.pause(pauses, cap_s=_POLL_CAP_S)
         return job
 
     async def result(self, job_id: str, *, timeout_s: float | None = None) -> Result:
@@ -148,15 +163,17 @@ class Client:
         Raises:
             JobFailed, JobCanceled: It ended without.
             ResultNotReady: It was a dry run.
-            TimeoutError: It has not ended in time.
+            TimeoutError: Not all was there in time; `timeout_s` is for waiting and reading together.
         """
-        job = await self.wait(job_id, timeout_s=timeout_s)
-        if job.failure is not None:
-            raise JobFailed(job.id, job.failure.code, job.failure.message)
-        if job.status is JobStatus.CANCELED:
-            raise JobCanceled(job.id)
-        leaves = [await self.get(child) for child in job.child_job_ids or ()] or [job]
-        return [await self.measured(leaf) for leaf in leaves]
+        with anyio.fail_after(timeout_s):
+            job = await self.wait(job_id)
+            if job.status is JobStatus.FAILED:
+                failure = job.failure or Failure(code="unknown", message="the server gives no reason")
+                raise JobFailed(job.id, failure.code, failure.message)
+            if job.status is JobStatus.CANCELED:
+                raise JobCanceled(job.id)
+            leaves = [await self.persist(partial(self.get, child)) for child in job.child_job_ids or ()] or [job]
+            return [await self.persist(partial(self.measured, leaf)) for leaf in leaves]
 
     async def measured(self, job: JobInfo) -> Result:
         """The result of a completed job of one circuit."""
@@ -166,101 +183,46 @@ class Client:
         probabilities = await self.ask(dict[int, float], "GET", f"{base}/probabilities")
         counts = None
         if "histogram" in job.results:
-            counts = await self.ask(dict[int, int], "GET", f"{base}/histogram")
+            try:
+                counts = await self.ask(dict[int, int], "GET", f"{base}/histogram")
+            except RemoteError as error:
+                if error.status != 404:  # the vendor names a histogram for exact results too, and has none
+                    raise
         qubits = max(int(job.stats.get("qubits", 1)), max(probabilities, default=0).bit_length(), 1)
         took = job.execution_duration_ms or 0
         return Result(qubits=qubits, probabilities=probabilities, counts=counts, execution_ms=took)
 
     # -- events -------------------------------------------------------------------------
 
-    async def events(
-        self, cursor: str = "latest", *, jobs: Collection[str] = (), kinds: Collection[str] = ()
+    def events(
+        self,
+        cursor: str = "latest",
+        *,
+        jobs: Collection[str] = (),
+        kinds: Collection[str] = (),
+        places: bool = False,
     ) -> AsyncGenerator[FeedFrame]:
         """Committed events after the cursor, then live ones, without end; close it (`contextlib.aclosing`).
 
         A lost connection is made again, after a pause with full jitter, and goes on where it stood: no event is
         missing, none comes twice.
 
+        Args:
+            cursor: One of an earlier frame, ``earliest`` or ``latest``.
+            jobs: Only events of these jobs and their children.
+            kinds: Only events of these kinds, or families such as ``job.*``.
+            places: Tell also where waiting jobs stand in line (`FeedPlace`).
+
         Raises:
             Unreachable: No server was there to begin with.
-            FeedUnavailable: The server refuses, or the key was revoked.
+            FeedUnavailable: The server has no feed, refuses it, or the key was revoked.
             CursorExpired: Retention has removed events after the cursor.
         """
-        failures, reached = 0, False
         wishes = [*self._feed_params, *(("job", job) for job in jobs), *(("kind", kind) for kind in kinds)]
-        while True:
-            try:
-                address, params = f"{self.root}/events/v1", [("cursor", cursor), *wishes]
-                async with self._session.ws_connect(address, params=params, heartbeat=_HEARTBEAT_S) as socket:
-                    reached = True
-                    while (message := await socket.receive()).type is aiohttp.WSMsgType.TEXT:
-                        frame = read_frame(message.data)
-                        cursor, failures = frame.cursor, 0
-                        yield frame
-                _refuse_end(socket.close_code, str(message.extra or ""))
-            except aiohttp.WSServerHandshakeError as error:
-                if error.status < 500:
-                    raise FeedUnavailable(error.status, "feed_unavailable", "the feed was refused") from None
-            except (aiohttp.ClientError, TimeoutError) as error:
-                if not reached:
-                    raise Unreachable(f"no server at {self.root}") from error
-            failures += 1
-            await self._pause(failures)
-
-    async def _pause(self, failures: int, cap_s: float = _BACKOFF_CAP_S) -> None:
-        await self._clock.sleep(self._rng.uniform(0, min(cap_s, _BACKOFF_S * 2 ** min(failures, 16))))
-
-    # -- the wire -----------------------------------------------------------------------
-
-    async def ask(self, shape: type[T], method: str, path: str, **request: Any) -> T:
-        """One request, its answer decoded.
-
-        Raises:
-            RemoteError, Unreachable: See `submit`.
-        """
-        try:
-            async with self._session.request(method, self.root + path, **request) as response:
-                body, status = await response.read(), response.status
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unreachable(f"no server at {self.root}") from error
-        try:
-            if status >= 400:
-                refusal = msgspec.json.decode(body, type=dict[str, Any])
-                raise RemoteError(status, str(refusal.get("code", status)), _told(refusal))
-            return msgspec.json.decode(body, type=shape)
-        except msgspec.DecodeError:
-            raise RemoteError(status, "unexpected_answer", f"HTTP {status}, not an answer of this API") from None
-
-
-def job_body(work: Work, **options: Any) -> dict[str, Any]:
-    """The body of ``POST /v0.4/jobs`` for a piece of work; options replace its members."""
-    if isinstance(work, Mapping):
-        return {**work, **options}
-    if isinstance(work, JobRequest):
-        members = ("backend", "shots", "name", "metadata", "noise", "settings", "session_id", "dry_run")
-        given = {name: value for name in members if (value := getattr(work, name)) not in (None, {}, False)}
-        return job_body(work.circuits if work.multi else work.circuits[0], **given | options)
-    if isinstance(work, Circuit):
-        return {"type": CIRCUIT, "backend": "simulator", "input": write_circuit(work), **options}
-    circuits = [write_circuit(circuit) for circuit in work]
-    return {"type": MULTI_CIRCUIT, "backend": "simulator", "input": {"circuits": circuits}, **options}
-
-
-def _told(refusal: dict[str, Any]) -> str:
-    """What a refusal says, and which members it is about."""
-    message = str(refusal.get("message", "refused"))
-    validation = refusal.get("validation")
-    members = validation.get("keys") if isinstance(validation, dict) else None
-    return f"{message} ({', '.join(map(str, members))})" if members else message
+        if places:
+            wishes.append(("queue", "true"))
+        return follow(self._session, self.root, wishes, cursor, self.pause)
 
 
 def _given(**params: str | int | None) -> dict[str, str | int]:
     return {name: value for name, value in params.items() if value is not None}
-
-
-def _refuse_end(code: int | None, reason: str) -> None:
-    """Raise where a closed feed must not be opened again."""
-    if code == _CLOSED_KEY:
-        raise FeedUnavailable(401, "unauthorized", reason or "the key was revoked")
-    if code == _CLOSED_EXPIRED:
-        raise CursorExpired(reason)

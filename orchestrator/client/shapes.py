@@ -30,6 +30,21 @@ class Unreachable(OrchestratorError):
     code = "unreachable"
 
 
+class PartlySubmitted(OrchestratorError):
+    """Of several jobs one was refused; ``__cause__`` says why.
+
+    Attributes:
+        job_ids: For each piece of work its job, None where none is known to have been made.
+    """
+
+    code = "partly_submitted"
+
+    def __init__(self, job_ids: list[str | None]) -> None:
+        made = sum(job_id is not None for job_id in job_ids)
+        super().__init__(f"{made} of {len(job_ids)} jobs were submitted")
+        self.job_ids = job_ids
+
+
 class JobInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A job as the contract shows it; times are ISO 8601, durations milliseconds.
 
@@ -111,6 +126,44 @@ class FeedLive(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     cursor: str
 
 
-FeedFrame = FeedEvent | FeedGap | FeedLive
-#: Decodes one text frame of the feed.
-read_frame: Final = msgspec.json.Decoder(FeedFrame).decode
+class FeedPlace(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="queue"):
+    """Where a waiting job stands in its backend's line; news of the moment, without a cursor.
+
+    Attributes:
+        position: Place among the ready jobs, from 1.
+        estimated_start: When it probably starts, Unix milliseconds; None where nothing is predicted.
+    """
+
+    job_id: str
+    backend: str
+    position: int
+    estimated_start: int | None = None
+    parent_id: str | None = None
+    project_id: str | None = None
+
+
+FeedFrame = FeedEvent | FeedGap | FeedLive | FeedPlace
+
+
+class _Head(msgspec.Struct):
+    type: str
+
+
+_FRAMES: Final = msgspec.json.Decoder(FeedFrame)
+_HEAD: Final = msgspec.json.Decoder(_Head)
+_TYPES: Final = frozenset(str(frame.__struct_config__.tag) for frame in (FeedEvent, FeedGap, FeedLive, FeedPlace))
+
+
+def read_frame(text: str | bytes) -> FeedFrame | None:
+    """One text frame of the feed; None for a type that is not known here, as newer servers may send.
+
+    Raises:
+        msgspec.DecodeError: It is no frame, or a known one in a form that cannot be.
+    """
+    try:
+        frame: FeedFrame = _FRAMES.decode(text)
+    except msgspec.ValidationError:
+        if _HEAD.decode(text).type in _TYPES:
+            raise
+        return None
+    return frame

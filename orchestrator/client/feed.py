@@ -1,0 +1,82 @@
+"""Reading the feed: a connection that is made again where it was lost, from the last cursor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from orchestrator.client.shapes import FeedFrame, FeedPlace, FeedUnavailable, Unreachable, read_frame
+from orchestrator.errors import CursorExpired
+
+PATH: Final = "/events/v1"
+_HEARTBEAT_S: Final = 30.0
+_CLOSED_KEY: Final = 4401
+_CLOSED_EXPIRED: Final = 4410
+
+
+async def follow(
+    session: aiohttp.ClientSession,
+    root: str,
+    wishes: Sequence[tuple[str, str]],
+    cursor: str,
+    pause: Callable[[int], Awaitable[None]],
+) -> AsyncGenerator[FeedFrame]:
+    """Frames after the cursor, without end; see `orchestrator.client.Client.events`, whose errors these are.
+
+    Args:
+        session: Makes the connections, and carries the key.
+        root: Address of the server.
+        wishes: The query, apart from the cursor.
+        cursor: Where to begin.
+        pause: Waits before the connection is made again; it is given how often in a row that has failed.
+    """
+    failures, reached = 0, False
+    while True:
+        params = [("cursor", cursor), *wishes]
+        try:
+            async with session.ws_connect(root + PATH, params=params, heartbeat=_HEARTBEAT_S) as socket:
+                reached = True
+                while (message := await socket.receive()).type is aiohttp.WSMsgType.TEXT:
+                    frame = read_frame(message.data)
+                    failures = 0
+                    if frame is None:
+                        continue
+                    if not isinstance(frame, FeedPlace):
+                        cursor = frame.cursor
+                    yield frame
+            _refuse_end(socket.close_code, str(message.extra or ""))
+        except aiohttp.WSServerHandshakeError as error:
+            # A server that is starting answers 5xx for a while; one that never let us in has no feed for us.
+            if error.status < 500 or not reached:
+                raise await _refusal(session, root, params, error.status) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if not reached:
+                raise Unreachable(f"no server at {root}") from error
+        failures += 1
+        await pause(failures)
+
+
+async def _refusal(
+    session: aiohttp.ClientSession, root: str, params: Sequence[tuple[str, str]], status: int
+) -> FeedUnavailable:
+    """Why the feed was refused. A handshake keeps the reason to itself; a plain request is told it."""
+    refusal: dict[str, Any] = {}
+    try:
+        async with session.get(root + PATH, params=params) as response:
+            if response.status == status:
+                refusal = msgspec.json.decode(await response.read(), type=dict[str, Any])
+    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError):
+        refusal = {}  # no reason then; that it was refused is known
+    code, message = refusal.get("code", "feed_unavailable"), refusal.get("message", "the feed was refused")
+    return FeedUnavailable(status, str(code), str(message))
+
+
+def _refuse_end(code: int | None, reason: str) -> None:
+    """Raise where a closed feed must not be opened again."""
+    if code == _CLOSED_KEY:
+        raise FeedUnavailable(401, "unauthorized", reason or "the key was revoked")
+    if code == _CLOSED_EXPIRED:
+        raise CursorExpired(reason)

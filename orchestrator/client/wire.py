@@ -1,0 +1,119 @@
+"""Requests to a server: addresses, refusals as errors, and what is tried again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import aiohttp
+import msgspec
+
+from orchestrator.client.shapes import RemoteError, Unreachable
+from orchestrator.clock import Clock, SystemClock
+
+T = TypeVar("T")
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
+_BACKOFF_S: Final = 0.2
+_BACKOFF_CAP_S: Final = 15.0
+#: What a server answers that is starting, stopping or overrun, or a proxy that has lost it.
+_PASSING: Final = frozenset({429, 502, 503, 504})
+#: The submit is being answered on a connection that was lost.
+_IN_PROGRESS: Final = "idempotency_in_progress"
+
+
+class Wire:
+    """A server, and the session in which it is spoken to.
+
+    Args:
+        url: Address of the server, with or without ``/v0.4``.
+        key: An API key.
+        clock, rng: Time and jitter of reconnecting.
+        connector: How connections are made; aiohttp's own way unless given.
+        attempts: How often a submit is sent at most, while the server is not there or its answer is lost.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        connector: aiohttp.BaseConnector | None = None,
+        attempts: int = 5,
+    ) -> None:
+        self.root = url.rstrip("/").removesuffix("/v0.4").removesuffix("/v0.3")
+        self._headers = {} if key is None else {"Authorization": f"apiKey {key}"}
+        self._connector = connector
+        self.attempts = attempts
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._feed_params: list[tuple[str, str]] = []
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=_TIMEOUT, connector=self._connector)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def pause(self, failures: int, cap_s: float = _BACKOFF_CAP_S) -> None:
+        """Full jitter: anything up to a limit that doubles with each failure."""
+        await self._clock.sleep(self._rng.uniform(0, min(cap_s, _BACKOFF_S * 2 ** min(failures, 16))))
+
+    async def persist(self, attempt: Callable[[], Awaitable[T]], attempts: int | None = None) -> T:
+        """Try, and after a pause again, while it fails for a reason that passes.
+
+        Args:
+            attempt: A request that may be repeated.
+            attempts: How often at most; without end unless given.
+        """
+        failures = 0
+        while True:
+            try:
+                return await attempt()
+            except (RemoteError, Unreachable) as error:
+                failures += 1
+                if failures == attempts or not _passes(error):
+                    raise
+            await self.pause(failures)
+
+    async def ask(self, shape: type[T], method: str, path: str, **request: Any) -> T:
+        """One request, its answer decoded.
+
+        Raises:
+            RemoteError: The server refused it.
+            Unreachable: No answer came; whether the server has heard is unknown.
+        """
+        try:
+            async with self._session.request(method, self.root + path, **request) as response:
+                body, status = await response.read(), response.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unreachable(f"no server at {self.root}") from error
+        try:
+            if status >= 400:
+                refusal = msgspec.json.decode(body, type=dict[str, Any])
+                raise RemoteError(status, str(refusal.get("code", status)), _told(refusal))
+            return msgspec.json.decode(body, type=shape)
+        except msgspec.DecodeError:
+            raise RemoteError(status, "unexpected_answer", f"HTTP {status}, not an answer of this API") from None
+
+
+def _told(refusal: dict[str, Any]) -> str:
+    """What a refusal says, and which members it is about."""
+    message = str(refusal.get("message", "refused"))
+    validation = refusal.get("validation")
+    members = validation.get("keys") if isinstance(validation, dict) else None
+    return f"{message} ({', '.join(map(str, members))})" if members else message
+
+
+def _passes(error: RemoteError | Unreachable) -> bool:
+    """Whether the same request may be answered later."""
+    if isinstance(error, Unreachable):
+        return True
+    return error.status in _PASSING or error.code == _IN_PROGRESS
