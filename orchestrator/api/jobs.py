@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
 
 from orchestrator.api.endpoint import Access, Call, Route, decoder, reply, reply_bytes
 from orchestrator.api.payloads import PROBABILITIES, render, render_aggregate
+from orchestrator.api.query import Query, refuse
 from orchestrator.errors import BackendNotFound, InvalidRequest
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Job, JobRequest, Page
@@ -164,6 +165,29 @@ def sampled(orchestrator: Orchestrator, job: Job) -> bool:
         return orchestrator.backends.capabilities(job.backend).kind != "simulator"
     except BackendNotFound:
         return True  # an adapter that is gone: the result route knows
+
+
+def statuses_asked(query: Query, words: Mapping[str, tuple[JobStatus, ...]]) -> tuple[JobStatus, ...] | None:
+    """The statuses that ``status`` asks for, in a version's words; None where it asks for none.
+
+    Raises:
+        InvalidRequest: It is none of the words.
+    """
+    word = query.text("status")
+    if word is None:
+        return None
+    statuses = words.get(word)
+    if statuses is None:
+        raise refuse("status", f"status must be one of {', '.join(words)}")
+    return statuses
+
+
+def listed(call: Call, page: Page, jobs: list[dict[str, Any]]) -> web.Response:
+    """The answer of a listing; on the last page cirq-ionq stops only if ``next`` is absent (reference, section 17)."""
+    body: dict[str, Any] = {"jobs": jobs}
+    if page.next is not None or not (from_cirq(call.request) or call.request.body_exists):
+        body["next"] = page.next
+    return reply(body)
 
 
 def from_cirq(request: web.Request) -> bool:

@@ -12,12 +12,11 @@ from orchestrator.api.backends import MAX_CHARACTERIZATIONS, named_backend
 from orchestrator.api.calibrations import means
 from orchestrator.api.endpoint import Access, Call, Route, Surface, reply, reply_bytes
 from orchestrator.api.errors import Forbidden, NotFound
-from orchestrator.api.query import MAX_PAGE, PAGE, Query, refuse, with_fallback
+from orchestrator.api.query import MAX_PAGE, PAGE, Query, with_fallback
 from orchestrator.api.times import seconds
 from orchestrator.api.v03 import wire
 from orchestrator.backends.abc import Capabilities
 from orchestrator.errors import InvalidRequest
-from orchestrator.lifecycle import JobStatus
 from orchestrator.model import BackendState, Characterization
 
 
@@ -46,25 +45,12 @@ async def listing(call: Call) -> web.Response:
     page = await shared.page_of(
         call,
         ids=ids,
-        statuses=_statuses(query),
+        statuses=shared.statuses_asked(query, wire.STATUSES),
         limit=query.clamped("limit", PAGE, MAX_PAGE),
         before=query.text("next"),
     )
     jobs = [wire.job_body(job, await shared.child_ids(call.orchestrator, job) if ids else ()) for job in page.jobs]
-    body: dict[str, Any] = {"jobs": jobs}
-    if page.next is not None or not (shared.from_cirq(call.request) or call.request.body_exists):
-        body["next"] = page.next
-    return reply(body)
-
-
-def _statuses(query: Query) -> tuple[JobStatus, ...] | None:
-    word = query.text("status")
-    if word is None:
-        return None
-    statuses = wire.STATUSES.get(word)
-    if statuses is None:
-        raise refuse("status", f"status must be one of {', '.join(wire.STATUSES)}")
-    return statuses
+    return shared.listed(call, page, jobs)
 
 
 def backend_body(can: Capabilities, state: BackendState, *, known_caller: bool) -> dict[str, Any]:

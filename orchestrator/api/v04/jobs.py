@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.api.endpoint import Call, decoder, reply, reply_bytes
-from orchestrator.api.jobs import accepted, child_ids, from_cirq, page_of, sampled, submit
+from orchestrator.api.jobs import accepted, child_ids, from_cirq, listed, page_of, sampled, statuses_asked, submit
 from orchestrator.api.query import MAX_PAGE, PAGE, Query, refuse, with_fallback
 from orchestrator.api.submission import (
     Lax,
@@ -49,16 +49,13 @@ async def listing(call: Call) -> web.Response:
         call,
         ids=query.texts("ids"),
         parent_id=query.text("parent_job_id"),
-        statuses=_statuses(query),
+        statuses=statuses_asked(query, wire.STATUSES),
         backends=_targets(call, query),
         session_id=query.text("session_id"),
         limit=query.clamped("limit", PAGE, MAX_PAGE),
         before=query.text("next"),
     )
-    body: dict[str, Any] = {"jobs": [_body(call, job) for job in page.jobs]}
-    if page.next is not None or not (from_cirq(call.request) or call.request.body_exists):
-        body["next"] = page.next
-    return reply(body)
+    return listed(call, page, [_body(call, job) for job in page.jobs])
 
 
 def _body(call: Call, job: Job) -> dict[str, Any]:
@@ -74,16 +71,6 @@ def _body(call: Call, job: Job) -> dict[str, Any]:
         cost_model=cost_model,
         absent_failure={} if from_cirq(call.request) else None,
     )
-
-
-def _statuses(query: Query) -> tuple[JobStatus, ...] | None:
-    word = query.text("status")
-    if word is None:
-        return None
-    statuses = wire.STATUSES.get(word)
-    if statuses is None:
-        raise refuse("status", f"status must be one of {', '.join(wire.STATUSES)}")
-    return statuses
 
 
 def _targets(call: Call, query: Query) -> list[str] | None:
