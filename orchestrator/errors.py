@@ -173,10 +173,11 @@ class ResultNotReady(OrchestratorError):
 
 
 class ExecutionError(OrchestratorError):
-    """Raised by adapters: the attempt failed.
+    """Raised by adapters: the attempt failed. Its subclasses say whose fault it was, which decides the rest.
 
     Args:
-        failure_code: A failure code of the vendor contract, such as ``SimulationError``.
+        failure_code: A failure code of the vendor contract, such as ``SimulationError``; empty for the usual one of
+            the backend's kind.
         message: For the person who submitted the job.
         retryable: Whether another attempt may succeed; counts towards the limit of attempts.
     """
@@ -190,11 +191,39 @@ class ExecutionError(OrchestratorError):
         self.retryable = retryable
 
 
-class WorkerLost(ExecutionError):
+class UserFault(ExecutionError):
+    """The job cannot be run as it is: it fails at once, and would fail again."""
+
+    def __init__(self, message: str, failure_code: str = "InvalidInput") -> None:
+        super().__init__(failure_code, message)
+
+
+class BackendFault(ExecutionError):
+    """The backend did its part and failed: the job fails, with ``SimulationError`` or ``QuantumComputerError``."""
+
+    def __init__(self, message: str, failure_code: str = "") -> None:
+        super().__init__(failure_code, message)
+
+
+class InfrastructureFault(ExecutionError):
+    """Something between the orchestrator and the backend failed: the job is tried again, up to the limit."""
+
+    def __init__(self, message: str, failure_code: str = "InternalError") -> None:
+        super().__init__(failure_code, message, retryable=True)
+
+
+class WorkerLost(InfrastructureFault):
     """The worker process died or stopped answering with this job on it."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__("InternalError", f"the worker was lost: {reason}", retryable=True)
+        super().__init__(f"the worker was lost: {reason}")
+
+
+class CanceledByBackend(ExecutionError):
+    """The backend stopped the execution for good, by its operator's will: the job ends canceled, not failed."""
+
+    def __init__(self, message: str = "the backend canceled the job") -> None:
+        super().__init__("SystemCancel", message)
 
 
 class AdapterUnavailable(OrchestratorError):

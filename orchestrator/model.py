@@ -36,6 +36,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     message: str
 
 
+class Cost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a run cost; `unit` is a currency code, or ``credit``."""
+
+    value: float
+    unit: str = "usd"
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Sizes known at submission.
 
@@ -108,6 +115,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
         execution_ms: Duration on the backend, milliseconds (for a simulated QPU: simulated time).
         native_gates_1q: Gates of the compiled circuit, by width.
         characterization_id: The calibration the job ran under.
+        cost: What the run cost, where the backend told.
         warnings: Sentences for the submitter.
     """
 
@@ -117,6 +125,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     native_gates_1q: int | None = None
     native_gates_2q: int | None = None
     characterization_id: str | None = None
+    cost: Cost | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -163,6 +172,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         counts: Outcome -> number of shots; None where nothing was sampled.
         shots: Outcome of each shot in order; None where only totals exist.
         execution_ms: Duration on the backend, milliseconds.
+        cost: What the run cost, where the backend knows.
     """
 
     qubits: int
@@ -171,6 +181,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shots: list[int] | None = None
     execution_ms: int = 0
     characterization_id: str | None = None
+    cost: Cost | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -148,7 +148,7 @@ async def _open_backends(backends: Backends, workers: WorkerPool, wanted: Wanted
             new_id=wanted.new_id,
             workers=workers,
             settings=settings_of(adapter, wanted.settings.plugins),
-            data=wanted.data,
+            data=None if wanted.data is None else wanted.data / "plugins" / adapter.name,
             characterizations=newest,
         )
 

@@ -24,6 +24,7 @@ import anyio
 import msgspec
 import structlog
 
+from orchestrator.backends.capabilities import Capabilities, NoiseModel, Prices
 from orchestrator.circuits import ir
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import ExecutionError
@@ -32,47 +33,21 @@ from orchestrator.model import BackendState, Characterization, Failure, Job, Job
 if TYPE_CHECKING:
     from orchestrator.workers.pool import WorkerPool
 
+__all__ = [
+    "Adapter",
+    "AdapterContext",
+    "Attempt",
+    "Capabilities",
+    "Emit",
+    "NoiseModel",
+    "Prepared",
+    "Prices",
+    "Ready",
+    "guarded",
+    "guarded_batch",
+]
+
 log = structlog.get_logger()
-
-
-class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A noise model a backend offers: its width limit in qubits."""
-
-    qubits: int
-
-
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backend can do, as data. Validation, ``GET /backends`` and the kits read it.
-
-    Attributes:
-        qubits: Widest circuit, in wires that gates touch.
-        gatesets: Accepted gate sets.
-        gates: Names for ``supported_gates``; `native_gates` for ``supported_native_gates``. Only native names restrict.
-        noise_models: Accepted noise models by name; empty where none may be asked for.
-        concurrency: Attempts (or batches) running at one time.
-        batch: Most attempts handed over at once.
-        instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
-            two events of one commit.
-        run_limit_s: Longest run of one attempt, seconds; 0 for no limit.
-        cost_model: ``QCT`` or ``2QGE_operations`` where runs are priced.
-    """
-
-    backend: str
-    qubits: int
-    kind: str = "simulator"
-    gatesets: tuple[str, ...] = ("qis", "native")
-    gates: tuple[str, ...] = ()
-    native_gates: tuple[str, ...] = ("gpi", "gpi2", "ms", "zz", "nop")
-    max_shots: int = 1_000_000
-    noise_models: dict[str, NoiseModel] = msgspec.field(default_factory=dict)
-    error_mitigations: tuple[str, ...] = ()
-    concurrency: int = 1
-    batch: int = 1
-    instant_prepare: bool = True
-    run_limit_s: float = 0.0
-    cost_model: str | None = None
-    location: str | None = None
-    power_kw: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +122,13 @@ class Emit(Protocol):
         """A backend was calibrated; recorded, and an event of it."""
         ...
 
+    async def availability(self, available: bool, reason: str = "") -> None:
+        """The backend can, or cannot, run jobs now; recorded as ``backend.changed`` where that is news.
+
+        While it cannot, its jobs wait and nothing is handed out.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class AdapterContext:
@@ -154,7 +136,7 @@ class AdapterContext:
 
     Attributes:
         settings: The adapter's own table of the configuration.
-        data: A folder of its own, or None with a memory store.
+        data: A folder of the adapter's own, to be made when needed; None with a memory store.
         workers: Supervised worker processes for heavy work.
         characterizations: The newest recorded calibration of each backend.
     """

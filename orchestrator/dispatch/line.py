@@ -19,8 +19,8 @@ from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.leases import Lease, Leases
 from orchestrator.dispatch.queue import Entry, WaitingQueue
-from orchestrator.errors import ExecutionError, StorageError, WorkerLost
-from orchestrator.events import EventKind
+from orchestrator.errors import CanceledByBackend, ExecutionError, StorageError, WorkerLost
+from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Characterization, Job, Result
 from orchestrator.settings import DispatchSettings
@@ -80,6 +80,7 @@ class Line:
         self._apply = apply
         self._record = record
         self._backoff = backoff
+        self._usual_code = "SimulationError" if capabilities.kind == "simulator" else "QuantumComputerError"
         self._open = anyio.Event()
         self._open.set()
         self.ready = WaitingQueue(
@@ -168,6 +169,20 @@ class Line:
         """See `Emit.calibrated`."""
         await self._record(calibration(characterization, self._clock.now_ms()))
 
+    async def availability(self, available: bool, reason: str = "") -> None:
+        """See `Emit.availability`."""
+        if available is self._open.is_set():
+            return
+        if available:
+            self._open.set()
+        else:
+            self.hold()
+        data = {"status": "available" if available else "unavailable", "reason": reason}
+        event = Event(
+            sequence=0, kind=EventKind.BACKEND_CHANGED, at=self._clock.now_ms(), backend=self.backend, data=data
+        )
+        await self._record(Record(event))
+
     # -- what attempts become -------------------------------------------------------------
 
     async def _conclude(self, lease: Lease, outcome: Result | ExecutionError) -> Move:
@@ -191,6 +206,7 @@ class Line:
                 known,
                 execution_ms=result.execution_ms,
                 characterization_id=result.characterization_id,
+                cost=result.cost,
                 warnings=known.warnings + result.warnings,
             ),
         )
@@ -201,7 +217,11 @@ class Line:
         """Another attempt where that may help and the limit is not reached, else the end."""
         now = self._clock.now_ms()
         counted = job.failed_attempts + bool(error.retryable)
-        failure = results.failure(error.failure_code, error.message)
+        if isinstance(error, CanceledByBackend):
+            return Move(
+                job, moved(job, Cause.CANCELED, now), EventKind.JOB_CANCELED, now, data={"reason": error.message}
+            )
+        failure = results.failure(error.failure_code or self._usual_code, error.message)
         if error.retryable and counted < self._settings.max_failed_attempts:
             after = replace(moved(job, Cause.REQUEUED, now), failed_attempts=counted)
             return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": failure.message})

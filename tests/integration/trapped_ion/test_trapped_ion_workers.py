@@ -45,6 +45,9 @@ class Queue:
     async def calibrated(self, characterization: Characterization) -> None:
         raise AssertionError("an hour has not passed")
 
+    async def availability(self, available: bool, reason: str = "") -> None:
+        raise AssertionError("these machines are always there")
+
 
 def job(name: str, circuit: ir.Circuit, shots: int) -> Job:
     """A job on qpu.aria-1, always with the same seed."""

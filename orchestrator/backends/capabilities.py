@@ -1,0 +1,79 @@
+"""What a backend can do, as data: read by validation, ``GET /backends``, the dispatcher and the conformance kit."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A noise model a backend offers: its width limit in qubits."""
+
+    qubits: int
+
+
+class Prices(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run costs: ``max(job_minimum, shots * (gates_1q * gate_1q + gates_2q * gate_2q))``, in `unit`.
+
+    The form of the vendor's rate card (reference, section 11).
+
+    Attributes:
+        unit: A currency code, or ``credit``.
+        gate_1q: Price of one one-qubit gate of one shot; `gate_2q` of one two-qubit gate.
+        job_minimum: Least price of a job.
+    """
+
+    unit: str = "usd"
+    gate_1q: float = 0.0
+    gate_2q: float = 0.0
+    job_minimum: float = 0.0
+
+    def of(self, *, shots: int, gates_1q: int, gates_2q: int) -> float:
+        """The price of one run."""
+        return max(self.job_minimum, shots * (gates_1q * self.gate_1q + gates_2q * self.gate_2q))
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend can do. What a job asks beyond it makes the job fail with the vendor's code, see `check`.
+
+    Attributes:
+        qubits: Widest circuit, in wires that gates touch.
+        kind: ``simulator`` or ``qpu``; decides the failure code of a `BackendFault` that names none.
+        gatesets: Accepted gate sets.
+        gates: Names for ``supported_gates``; `native_gates` for ``supported_native_gates``. Only native names restrict.
+        max_circuits: Most circuits in one job.
+        noise_models: Accepted noise models by name; empty where none may be asked for.
+        seeded: Counts are a function of circuit, noise, shots and seed alone.
+        concurrency: Attempts (or batches) running at one time.
+        batch: Most attempts handed over at once.
+        families: The ready children of one parent are handed over together, whatever `batch` says.
+        cancel: Running attempts can be stopped.
+        recovers: `Adapter.recover` may answer that attempts still run after a restart.
+        instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
+            two events of one commit.
+        run_limit_s: Longest run of one attempt, seconds; 0 for no limit.
+        cost_model: ``QCT`` or ``2QGE_operations`` where runs are priced.
+        prices: What runs cost, where that is known before; a `Result` may tell what one did cost.
+    """
+
+    backend: str
+    qubits: int
+    kind: str = "simulator"
+    gatesets: tuple[str, ...] = ("qis", "native")
+    gates: tuple[str, ...] = ()
+    native_gates: tuple[str, ...] = ("gpi", "gpi2", "ms", "zz", "nop")
+    max_shots: int = 1_000_000
+    max_circuits: int = 5_000
+    noise_models: dict[str, NoiseModel] = msgspec.field(default_factory=dict)
+    error_mitigations: tuple[str, ...] = ()
+    seeded: bool = True
+    concurrency: int = 1
+    batch: int = 1
+    families: bool = False
+    cancel: bool = True
+    recovers: bool = False
+    instant_prepare: bool = True
+    run_limit_s: float = 0.0
+    cost_model: str | None = None
+    prices: Prices | None = None
+    location: str | None = None
+    power_kw: float | None = None
