@@ -223,13 +223,34 @@ class Characterization(msgspec.Struct, frozen=True, kw_only=True):
     timing: dict[str, float]
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a backend takes jobs, as the log last told it.
+
+    Attributes:
+        status: ``available``; ``unavailable``: its jobs wait; ``retired``: no adapter serves it, so none are accepted.
+        reason: Why it is not available, for people.
+        paused: The operator's words for a pause, which outlives the server; None where it is not paused.
+    """
+
+    backend: str
+    status: str = "available"
+    reason: str = ""
+    paused: str | None = None
+
+
 class BackendState(msgspec.Struct, frozen=True, kw_only=True):
-    """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves."""
+    """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves.
+
+    Attributes:
+        status: As of `Standing`; `reason` says why it is not available.
+        queued: Jobs that wait; `running` those its adapter has in hand.
+    """
 
     backend: str
     status: str = "available"
     reason: str | None = None
     queued: int = 0
+    running: int = 0
     average_queue_ms: int = 0
     updated_at: int = 0
     characterization_id: str | None = None

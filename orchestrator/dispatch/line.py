@@ -15,12 +15,13 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.leases import Lease, Leases
 from orchestrator.dispatch.queue import Entry, WaitingQueue
 from orchestrator.errors import CanceledByBackend, ExecutionError, StorageError, WorkerLost
-from orchestrator.events import Event, EventKind
+from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Characterization, Job, Result
 from orchestrator.settings import DispatchSettings
@@ -54,6 +55,7 @@ class Line:
     Args:
         apply: Writes moves; answers which applied.
         record: Writes an event that moves no job.
+        standings: Where backends stand; knows why this one's jobs have to wait.
         fetch: Pages of the store's jobs of this backend in a status.
         backoff: Failed attempts of a job -> seconds to wait.
     """
@@ -67,6 +69,7 @@ class Line:
         *,
         apply: ApplyMoves,
         record: RecordEvent,
+        standings: Standings,
         fetch: Callable[[str, JobStatus, str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]],
         backoff: Backoff,
     ) -> None:
@@ -81,8 +84,9 @@ class Line:
         self._record = record
         self._backoff = backoff
         self._usual_code = "SimulationError" if capabilities.kind == "simulator" else "QuantumComputerError"
-        self._open = anyio.Event()
-        self._open.set()
+        self.holds = standings.of(capabilities.backend)
+        self._standings = standings
+        self._closed = False
         self.ready = WaitingQueue(
             clock, lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit), self.leases
         )
@@ -95,9 +99,9 @@ class Line:
     async def take(self, limit: int, *, start: bool = True) -> list[Attempt]:
         """See `Ready.take`."""
         while True:
-            await self._open.wait()
+            await self.opened()
             entries = await self.ready.take(limit)
-            if not self._open.is_set():
+            if not self.open:
                 for entry in entries:
                     self.ready.put_back(entry, 0.0)
                 continue
@@ -107,9 +111,45 @@ class Line:
             if attempts:
                 return attempts
 
-    def hold(self) -> None:
-        """Hand out nothing more."""
-        self._open = anyio.Event()
+    @property
+    def open(self) -> bool:
+        """Whether anything may be handed to the adapter."""
+        return self.holds.open and not self._closed
+
+    async def opened(self) -> None:
+        """Wait until something may be handed to the adapter."""
+        while not self.open:
+            if self._closed:
+                await anyio.sleep_forever()
+            await self.holds.opened()
+            for queue in (self.ready, self.submitted):
+                queue.release_due()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that the adapter has in hand."""
+        return len(self.leases) + len(self.preparing)
+
+    def close(self) -> None:
+        """The adapter loses its backend: it is handed nothing more, and what it says of the backend is not heard."""
+        self._closed = True
+
+    def let_go(self) -> None:
+        """End all leases and change no job: what runs elsewhere goes on, and is adopted by whoever comes next."""
+        for lease in self.leases:
+            self.leases.end(lease)
+
+    async def hold(self, hold: Hold, reason: str) -> None:
+        """Hand out nothing more, for a reason of the adapter's side, and tell it."""
+        if not self._closed:
+            self.holds.put(hold, results.text(reason))
+            await self._standings.tell(self.backend)
+
+    async def lift(self, hold: Hold) -> None:
+        """Hold no more for a reason of the adapter's side, and tell it."""
+        if not self._closed and hold in self.holds:
+            self.holds.lift(hold)
+            await self._standings.tell(self.backend)
 
     def _lease(self, entry: Entry) -> Attempt:
         attempt = Attempt(entry.job, entry.job.attempt + 1, entry.input, entry.compiled)
@@ -164,6 +204,8 @@ class Line:
             if ok and move.kind is EventKind.JOB_REQUEUED:
                 entry = Entry(move.after, lease.attempt.input, lease.attempt.compiled)
                 self.ready.put_back(entry, self._backoff(move.after.failed_attempts))
+        if any(move.kind is EventKind.JOB_COMPLETED for _, move in concluded):
+            await self.lift(Hold.FAILING)
 
     async def calibrated(self, characterization: Characterization) -> None:
         """See `Emit.calibrated`."""
@@ -171,17 +213,10 @@ class Line:
 
     async def availability(self, available: bool, reason: str = "") -> None:
         """See `Emit.availability`."""
-        if available is self._open.is_set():
-            return
         if available:
-            self._open.set()
+            await self.lift(Hold.UNAVAILABLE)
         else:
-            self.hold()
-        data = {"status": "available" if available else "unavailable", "reason": reason}
-        event = Event(
-            sequence=0, kind=EventKind.BACKEND_CHANGED, at=self._clock.now_ms(), backend=self.backend, data=data
-        )
-        await self._record(Record(event))
+            await self.hold(Hold.UNAVAILABLE, reason or "its adapter says so")
 
     # -- what attempts become -------------------------------------------------------------
 
@@ -245,7 +280,12 @@ class Line:
                 await self._clock.sleep(WRITE_PAUSE_S)
 
     def predicted_wait_ms(self, job: Job) -> int | None:
-        """Wall milliseconds until a waiting job probably starts: what runs and what is ahead, on all lanes."""
+        """Wall milliseconds until a waiting job probably starts: what runs and what is ahead, on all lanes.
+
+        None while nothing is handed out: nobody knows until when.
+        """
+        if not self.open:
+            return None
         ahead = [lease.job for lease in self.leases]
         ahead += [entry.job for entry in self.ready.entries if entry.job.id < job.id]
         total = 0
@@ -259,7 +299,7 @@ class Line:
         """The places of the ready jobs, in order, and what `predicted_wait_ms` says of each, in one pass."""
         lanes = self.capabilities.concurrency * self.capabilities.batch
         ahead: list[int | None] = [lease.job.outcome.predicted_execution_ms for lease in self.leases]
-        total: float | None = 0.0
+        total: float | None = 0.0 if self.open else None
         for position, entry in enumerate(self.ready.entries, 1):
             for predicted in ahead:
                 total = None if total is None or predicted is None else total + self.adapter.wall_ms(predicted)

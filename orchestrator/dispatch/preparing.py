@@ -55,7 +55,12 @@ class Preparer:
         """Prepare until canceled."""
         line = self._line
         while True:
+            await line.opened()
             entries = await line.submitted.take(BATCH)
+            if not line.open:
+                for entry in entries:
+                    line.submitted.put_back(entry, 0.0)
+                continue
             held = {entry.job.id for entry in entries}
             line.preparing.update(held)
             try:

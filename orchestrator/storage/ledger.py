@@ -25,7 +25,7 @@ from orchestrator.errors import IdempotencyMismatch
 from orchestrator.events import KIND_OF, Event, EventKind
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import ACTIVE, TERMINAL, Cause, JobStatus, derive_parent, path, transition
-from orchestrator.model import Characterization, Failure, Job, Outcome
+from orchestrator.model import Characterization, Failure, Job, Outcome, Standing
 from orchestrator.storage.abc import Apply, Committed, Draft, Move, Record, Route, Submit, Write
 
 replace = msgspec.structs.replace
@@ -55,6 +55,9 @@ class Tables(Protocol):
 
     def insert_characterization(self, item: Characterization) -> None:
         """Add a recorded calibration."""
+
+    def put_standing(self, item: Standing) -> None:
+        """Write where a backend stands, over what was there."""
 
     def load(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Jobs by id, whatever their project."""
@@ -92,6 +95,8 @@ def run(
         elif isinstance(operation, Record):
             if operation.characterization is not None:
                 tables.insert_characterization(operation.characterization)
+            if operation.standing is not None:
+                tables.put_standing(operation.standing)
             log.number(operation.event)
     _apply(tables, moves, log, now)
     for index, answer in flags.items():
@@ -332,9 +337,16 @@ def calibration(item: Characterization, at: int) -> Record:
     return Record(event, item)
 
 
+def change(item: Standing, at: int) -> Record:
+    """The record of where a backend stands from now on."""
+    data = {"status": item.status, "reason": item.reason}
+    event = Event(sequence=0, kind=EventKind.BACKEND_CHANGED, at=at, backend=item.backend, data=data)
+    return Record(event, standing=item)
+
+
 def deletion(job: Job, at: int) -> Move:
     """The move that hides a job; an active one has to be canceled first."""
     return Move(job, replace(job, deleted_at=at), EventKind.JOB_DELETED, at)
 
 
-__all__ = ["Answer", "Tables", "calibration", "cancellation", "deletion", "failure_data", "moved", "run"]
+__all__ = ["Answer", "Tables", "calibration", "cancellation", "change", "deletion", "failure_data", "moved", "run"]

@@ -18,7 +18,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import IdempotencyMismatch, StorageError
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project
+from orchestrator.model import ApiKey, Characterization, Job, Project, Standing
 from orchestrator.storage import ledger
 from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit, Write
 from orchestrator.storage.memory_outbox import MemoryOutbox
@@ -234,6 +234,10 @@ class MemoryStore(Store):
     async def characterization(self, characterization_id: str) -> Characterization | None:
         await self._turn()
         return self._tables.characterizations.get(characterization_id)
+
+    async def standings(self) -> list[Standing]:
+        await self._turn()
+        return sorted(self._tables.standings.values(), key=lambda item: item.backend)
 
     async def verify(self) -> Report:
         await self._turn()
