@@ -144,9 +144,7 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     )
 
 
-async def _open_backends(
-    backends: Backends, context: Callable[[Adapter], AdapterContext], wanted: Wanted
-) -> None:
+async def _open_backends(backends: Backends, context: Callable[[Adapter], AdapterContext], wanted: Wanted) -> None:
     adapters = wanted.adapters
     if adapters is None:
         adapters, problems = discover(wanted.settings.backends)

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from orchestrator.cli import DONE, NO
+from orchestrator.cli.fleet import disable, enable, restart
 from orchestrator.cli.options import json_option
 
 GROUPS: Final = ("orchestrator.backends", "orchestrator.channels")
@@ -15,7 +16,11 @@ GROUPS: Final = ("orchestrator.backends", "orchestrator.channels")
 
 @click.group()
 def command() -> None:
-    """List the installed plugins."""
+    """List the installed plugins; enable, disable and restart them on a running server."""
+
+
+for each in (enable, disable, restart):
+    command.add_command(each)
 
 
 @command.command("list")

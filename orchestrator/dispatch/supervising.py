@@ -82,7 +82,7 @@ class Supervisor:
                 reason = _named(error)
             crashes = 1 if self._clock.monotonic() - begun > self._settings.retry_cap_s else crashes + 1
             if what == "serve" and crashes >= CRASHES:
-                await self.line.hold(Hold.FAILING, f"its adapter crashed {crashes} times in a row: {reason}")
+                await self.line.hold(Hold.FAILING, f"its adapter crashes again and again: {reason}")
             await self._clock.sleep(self._backoff(crashes))
 
     async def _serve(self) -> None:
