@@ -1,4 +1,4 @@
-"""Operators at work under load, walked through by seed: whatever they do, every job ends once, and runs once at a time."""
+"""Operators at work under load, walked through by seed: every job ends once, and runs in one place at a time."""
 
 from __future__ import annotations
 

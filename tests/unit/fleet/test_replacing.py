@@ -110,7 +110,7 @@ async def test_a_disabled_adapter_leaves_its_jobs_ready_until_one_comes() -> Non
 
 
 async def test_a_replaced_adapter_ends_what_it_can() -> None:
-    """Within the drain limit the old one finishes; what comes meanwhile waits for the new one, which is opened first."""
+    """Within the drain limit the old one finishes; what comes meanwhile waits for the new one, opened before."""
     clock, old, new = ManualClock(), Counted(held=True, concurrency=1), Counted()
     async with serving(old, clock=clock) as service:
         running = await submit(service)
@@ -288,19 +288,18 @@ async def test_closing_gives_a_change_up() -> None:
     refused: list[Exception] = []
     old = Counted(held=True)
     clock = SystemClock()
-    async with anyio.create_task_group() as tasks:
-        async with serving(old, clock=clock) as service:
-            await submit(service)
-            await old.until_seen(1)
+    async with anyio.create_task_group() as tasks, serving(old, clock=clock) as service:
+        await submit(service)
+        await old.until_seen(1)
 
-            async def disable() -> None:
-                try:
-                    await service.fleet.disable("scripted", drain_s=1e6)
-                except Unavailable as error:
-                    refused.append(error)
+        async def disable() -> None:
+            try:
+                await service.fleet.disable("scripted", drain_s=1e6)
+            except Unavailable as error:
+                refused.append(error)
 
-            tasks.start_soon(disable)
-            await turns(30)
+        tasks.start_soon(disable)
+        await turns(30)
     assert len(refused) == 1
     assert old.closed == 1
     with pytest.raises(Unavailable):
@@ -462,7 +461,7 @@ def installing(monkeypatch: pytest.MonkeyPatch, **factories: Callable[[], Adapte
 
 
 async def test_a_restarted_adapter_reads_its_settings_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By its name, from its entry point; with settings that cannot be read, or a plugin that is gone, nothing changes."""
+    """By its name, from its entry point; without settings that can be read, or without a plugin, nothing changes."""
     installing(monkeypatch, scripted=Installed)
     monkeypatch.setattr(Installed, "made", [])
     reading: list[Any] = [Settings(plugins={"scripted": {"power": 2}}), SettingsError("settings.toml: no")]
