@@ -120,6 +120,7 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     event_log = EventLog(store, bus)
     stack.callback(event_log.close)
     stack.callback(recent.close)
+    store.claim = dispatcher.claim
     hooks = await notifier.open(
         wanted.new_id, project=project.id, project_of=accounts.project, result_of=wanted.result_of
     )

@@ -116,6 +116,26 @@ class Dispatcher:
         for draft in drafts:
             self._inputs.pop(draft.job.id, None)
 
+    def claim(self, drafts: Sequence[Draft]) -> Callable[[], None]:
+        """Let single jobs for which somebody waits begin in the commit that stores them; see `Claim`."""
+        claimed: list[tuple[Line, Draft, Job]] = []
+        for draft in drafts:
+            job = draft.job
+            body = self._inputs.get(job.id)
+            if body is None or job.status is not JobStatus.READY or job.parent_id is not None:
+                continue
+            line = self.lines.get(job.spec.backend)
+            if line is not None and (begun := line.claim(job, body)) is not None:
+                draft.job = begun
+                claimed.append((line, draft, job))
+
+        def unclaim() -> None:
+            for line, draft, job in claimed:
+                draft.job = job
+                line.unclaim(job.id)
+
+        return unclaim
+
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
         for event, job in entries:
@@ -124,7 +144,10 @@ class Dispatcher:
             line = self.lines.get(job.spec.backend)
             if event.kind is EventKind.JOB_SUBMITTED:
                 body = self._inputs.pop(job.id, None)
-                if line is not None and job.status in WAITING:
+                if job.status is JobStatus.STARTED:
+                    if line is None or not line.grant(job):
+                        self._stranded(job)
+                elif line is not None and job.status in WAITING:
                     queue = line.ready if job.status is JobStatus.READY else line.submitted
                     if body is None:
                         queue.overlook(job.id)
@@ -133,6 +156,11 @@ class Dispatcher:
             elif line is not None and (lease := line.leases.of_job(job.id)) is not None:
                 line.leases.end(lease)
                 self._revoke(line, lease)
+
+    def _stranded(self, job: Job) -> None:
+        """It was promised to an adapter that went while its commit was under way: ready again, in a task of its own."""
+        if self._tasks is not None:
+            self._tasks.start_soon(self.recover, (job.spec.backend,))
 
     def _revoke(self, line: Line, lease: Lease) -> None:
         """Tell the adapter, in a task of its own: nobody waits for an adapter's `cancel`."""
@@ -171,7 +199,7 @@ class Dispatcher:
 
     def _held(self, job: Job) -> bool:
         line = self.lines.get(job.spec.backend)
-        return line is not None and job.id in line.leases
+        return line is not None and (job.id in line.leases or line.promises(job.id))
 
     async def _adopt(self, line: Line) -> None:
         after: str | None = None
@@ -218,6 +246,7 @@ class Dispatcher:
                 stopping.start_soon(self._supervisors.pop(line.backend).stop)
         with anyio.move_on_after(PUT_BACK_LIMIT_S, shield=True):
             for line in lines:
+                await line.kept()
                 if line.capabilities.recovers:
                     line.let_go()
                 else:

@@ -19,7 +19,7 @@ from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.leases import Lease, Leases
-from orchestrator.dispatch.queue import Entry, WaitingQueue
+from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
 from orchestrator.errors import CanceledByBackend, ExecutionError, StorageError, WorkerLost
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
@@ -83,6 +83,9 @@ class Line:
         self._apply = apply
         self._record = record
         self._backoff = backoff
+        self._promised: dict[str, tuple[Taker, bytes]] = {}
+        self._keeping = anyio.Event()
+        self._loose: list[Attempt] = []  # granted to takers that had gone
         self._usual_code = "SimulationError" if capabilities.kind == "simulator" else "QuantumComputerError"
         self.holds = standings.of(capabilities.backend)
         self._standings = standings
@@ -100,7 +103,21 @@ class Line:
         """See `Ready.take`."""
         while True:
             await self.opened()
-            entries = await self.ready.take(limit)
+            if self._loose:
+                attempts, self._loose = self._holding(self._loose[:limit]), self._loose[limit:]
+                if attempts:
+                    return attempts
+            taker = Taker(limit, starts=start)
+            try:
+                entries = await self.ready.take_for(taker)
+            except BaseException:
+                taker.gone = True
+                for attempt in taker.granted:
+                    self._hand_over(attempt, taker)
+                raise
+            taker.gone = True
+            if attempts := self._holding(taker.granted):
+                return attempts
             if not self.open:
                 for entry in entries:
                     self.ready.put_back(entry, 0.0)
@@ -128,7 +145,7 @@ class Line:
     @property
     def busy(self) -> int:
         """Jobs that the adapter has in hand."""
-        return len(self.leases) + len(self.preparing)
+        return len(self.leases) + len(self._promised) + len(self.preparing)
 
     def close(self) -> None:
         """The adapter loses its backend: it is handed nothing more, and what it says of the backend is not heard."""
@@ -150,6 +167,60 @@ class Line:
         if not self._closed and hold in self.holds:
             self.holds.lift(hold)
             await self._standings.tell(self.backend)
+
+    def _holding(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Those that still hold their job."""
+        return [attempt for attempt in attempts if self.leases.of(attempt) is not None]
+
+    def claim(self, job: Job, body: bytes) -> Job | None:
+        """A ready job is about to be stored: as it shall be stored if somebody waits for it, else None.
+
+        It is then promised, and either `grant` or `unclaim` follows.
+        """
+        if not self.open or (taker := self.ready.idle()) is None:
+            return None
+        taker.promised += 1
+        self._promised[job.id] = (taker, body)
+        return replace(moved(job, Cause.STARTED, job.submitted_at), attempt=job.attempt + 1)
+
+    def unclaim(self, job_id: str) -> None:
+        """The job was not stored."""
+        taker, _ = self._promised.pop(job_id)
+        taker.promised -= 1
+        taker.wake()
+        self._keeping.set()
+
+    def grant(self, job: Job) -> bool:
+        """A promised job was stored, as started: hand it over. False if it was not promised here."""
+        if job.id not in self._promised:
+            return False
+        taker, body = self._promised.pop(job.id)
+        attempt = Attempt(job, job.attempt, body)
+        self.leases.add(Lease(attempt, job, self._clock.monotonic() + self._settings.lease_s, self.run_limit()))
+        taker.promised -= 1
+        self._hand_over(attempt, taker)
+        self._keeping.set()
+        return True
+
+    def promises(self, job_id: str) -> bool:
+        """Whether a job is promised whose commit is under way."""
+        return job_id in self._promised
+
+    async def kept(self) -> None:
+        """Wait until nothing is promised any more."""
+        while self._promised:
+            self._keeping = anyio.Event()
+            await self._keeping.wait()
+
+    def _hand_over(self, attempt: Attempt, taker: Taker) -> None:
+        """To that taker; if it has gone, to whoever waits, or comes next."""
+        if taker.gone and (other := self.ready.idle()) is not None:
+            taker = other
+        if taker.gone:
+            self._loose.append(attempt)
+        else:
+            taker.granted.append(attempt)
+            taker.wake()
 
     def _lease(self, entry: Entry) -> Attempt:
         attempt = Attempt(entry.job, entry.job.attempt + 1, entry.input, entry.compiled)
