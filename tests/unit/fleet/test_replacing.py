@@ -438,6 +438,60 @@ async def test_a_store_that_fails_loses_no_job_of_a_disabled_adapter(monkeypatch
         assert (ended.status, ended.attempt, ended.failed_attempts) == (JobStatus.COMPLETED, 2, 0)
 
 
+@pytest.mark.parametrize("patience_s", [30.0, 0.01])
+async def test_a_job_that_begins_while_its_adapter_goes_is_ready_again(
+    patience_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit that lets it begin is waited for; one that takes too long puts the job back when it is through."""
+    monkeypatch.setattr("orchestrator.dispatch.dispatcher.PUT_BACK_LIMIT_S", patience_s)
+    old, new = Counted(), Counted()
+    async with serving(old, data=tmp_path) as service:
+        await service.wait((await submit(service)).id)
+        await turns(20)
+        connection: Any = service.store._writer._connection  # type: ignore[attr-defined]
+        run, reached, gate = connection.run, anyio.Event(), anyio.Event()
+
+        async def held(*arguments: Any) -> Any:
+            reached.set()
+            await gate.wait()
+            return await run(*arguments)
+
+        monkeypatch.setattr(connection, "run", held)
+        gone = anyio.Event()
+
+        async def disable() -> None:
+            await service.fleet.disable("scripted")
+            gone.set()
+
+        # Nothing is told of the change before the submit is through: that is another commit.
+        monkeypatch.setattr(service.fleet._standings, "tell", untold)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(submit, service)
+            await reached.wait()
+            tasks.start_soon(disable)
+            line = service._dispatcher.lines["scripted"]
+            assert line.busy == 1
+            if patience_s > 1:
+                await turns(100)
+                assert "scripted" in service._dispatcher.lines
+            else:
+                await gone.wait()
+            gate.set()
+        monkeypatch.undo()
+        (job, _) = (await service.list_jobs()).jobs
+        async for _ in service.events("earliest", jobs=[job.id], kinds=[EventKind.JOB_REQUEUED]):
+            break
+        await service.fleet.enable(new)
+        ended = await service.wait(job.id)
+        assert (ended.status, ended.attempt, ended.failed_attempts) == (JobStatus.COMPLETED, 2, 0)
+        assert len(old.seen) == len(new.seen) == 1
+        assert (await service.verify()).problems == ()
+
+
+async def untold(*_backends: str) -> None:
+    """Tells nobody."""
+
+
 class Installed(Counted):
     """What the entry point below makes."""
 
