@@ -1,22 +1,28 @@
 """Whatever an adapter does, its job fails with the right code; the service and the other backends go on."""
 
+import importlib
 import inspect
 import linecache
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import anyio
+import anyio.to_thread
 import pytest
 from structlog.testing import capture_logs
 
 from orchestrator.backends.abc import Adapter
+from orchestrator.backends.running import HANG_S
+from orchestrator.clock import Clock
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Failure, Job
 from orchestrator.service import Orchestrator
 from orchestrator.settings import DispatchSettings, Settings
 from orchestrator.testing.adapters import FLIP
+from orchestrator.testing.clock import ManualClock
 
 SOURCE = Path(__file__).with_name("faulty_lab.py")
 LIMIT_S = 60
@@ -29,7 +35,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]
     (tmp_path / "faulty_import.py").write_text("raise RuntimeError('no driver')\n", encoding="utf-8")
     (tmp_path / "faulty_exit.py").write_text("import sys\nsys.exit('no driver')\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    module: ModuleType = pytest.importorskip("faulty_lab")
+    module = importlib.import_module("faulty_lab")
     points = {kind.name: f"faulty_lab:{kind.__name__}" for kind in adapters(module)}
     points |= {"fails_at_import": "faulty_import:Adapter", "exits_at_import": "faulty_exit:Adapter"}
     points |= {"no_adapter": "faulty_lab:Unheard"}
@@ -41,7 +47,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]
     module.__dict__["names"] = tuple(points)
     yield module
     module.released.set()
-    monkeypatch.delitem(__import__("sys").modules, "faulty_lab")
+    del sys.modules["faulty_lab"]
 
 
 def adapters(module: ModuleType) -> list[type[Adapter]]:
@@ -49,10 +55,10 @@ def adapters(module: ModuleType) -> list[type[Adapter]]:
     return [kind for kind in found if hasattr(kind, "name")]
 
 
-def opened(lab: ModuleType) -> Orchestrator:
+def opened(lab: ModuleType, clock: Clock | None = None) -> Orchestrator:
     dispatch = DispatchSettings(lease_s=0.3, retry_base_s=0.0, drain_s=0.0, blocked_ms=20)
     settings = Settings(dispatch=dispatch, backends=lab.names, plugins={"isolated": {"answer": 3}})
-    return Orchestrator.open(settings=settings)
+    return Orchestrator.open(settings=settings, clock=clock)
 
 
 async def run(service: Orchestrator, backend: str, name: str | None = None) -> Job:
@@ -103,7 +109,7 @@ async def test_every_fault_is_its_jobs_alone(lab: ModuleType) -> None:
         completed = 0
 
         async def fail(backend: str, name: str | None) -> None:
-            for _ in range(2):
+            for _ in range(1 if backend == "kills" else 2):
                 job = await run(service, backend, name)
                 failure = job.outcome.failure or Failure(code="", message="")
                 assert backend not in {"answers", "answers_isolated"} or failure.message.startswith("invalid result: ")
@@ -188,3 +194,19 @@ async def test_an_adapter_that_blocks_the_loop_is_named_and_moved(lab: ModuleTyp
     assert "time.sleep" in linecache.getline(named[0]["file"], named[0]["line"])
     moved = [entry for entry in logs if entry["event"] == "adapter moved to worker processes"]
     assert [entry["adapter"] for entry in moved] == ["blocks"]
+
+
+async def test_an_adapter_whose_thread_hangs_is_moved_and_its_backend_goes_on(lab: ModuleType) -> None:
+    """The attempt fails at the run limit; when its thread is still there much later, jobs run in processes."""
+    clock = ManualClock()
+    with capture_logs() as logs:
+        async with opened(lab, clock) as service:
+            hanging = await service.submit(FLIP, backend="hangs_in_thread")
+            assert await anyio.to_thread.run_sync(lab.entered.wait, LIMIT_S)
+            await clock.advanced(1.0)
+            assert (await service.wait(hanging.id, timeout_s=LIMIT_S)).status is JobStatus.FAILED
+            await clock.advanced(HANG_S + 1.0)
+            jobs = [await run(service, "hangs_in_thread") for _ in range(3)]
+            assert os.getpid() not in {await process_of(service, job) for job in jobs}
+    names = [entry["event"] for entry in logs]
+    assert [names.count(f"adapter {what}") for what in ("hangs in a thread", "moved to worker processes")] == [1, 1]
