@@ -18,7 +18,7 @@ import anyio.to_thread
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext
-from orchestrator.backends.discovery import loaded, made
+from orchestrator.backends.discovery import loaded
 from orchestrator.backends.registry import Backends, Offer
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.dispatch.dispatcher import Dispatcher
@@ -242,11 +242,10 @@ class Fleet:
         if isinstance(adapter, Adapter):
             return adapter, self._settings
         settings = self._settings if self._reread is None else await anyio.to_thread.run_sync(self._reread)
-        return made(adapter, await anyio.to_thread.run_sync(loaded, adapter)), settings
+        return (await anyio.to_thread.run_sync(loaded, adapter)).make(), settings
 
     async def _offered(self, adapter: Adapter, settings: Settings) -> Offer:
-        context = await self._contexts(settings)
-        return await self._backends.offered(adapter, context(adapter))
+        return await self._backends.offered(adapter, await self._contexts(settings))
 
     @asynccontextmanager
     async def _leaving(self, backends: Sequence[str], reason: str, drain_s: float | None) -> AsyncGenerator[None]:

@@ -21,12 +21,14 @@ from orchestrator.accounts import Accounts
 from orchestrator.backends.abc import Adapter, AdapterContext
 from orchestrator.backends.discovery import discover
 from orchestrator.backends.registry import Backends, settings_of
+from orchestrator.backends.running import bind
 from orchestrator.backends.standing import Standings
 from orchestrator.bus import Bus
 from orchestrator.clock import Clock, NewId
 from orchestrator.datafolder import DATABASE, owned
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.stats import QueueStats
+from orchestrator.dispatch.watchdog import watching
 from orchestrator.fleet import Fleet
 from orchestrator.housekeeping import keep_house, keep_outbox
 from orchestrator.model import Job, Project, Result
@@ -161,7 +163,7 @@ async def _contexts(workers: WorkerPool, wanted: Wanted, settings: Settings) -> 
         newest[backend] = items[0]
 
     def context(adapter: Adapter) -> AdapterContext:
-        return AdapterContext(
+        made = AdapterContext(
             clock=wanted.clock,
             new_id=wanted.new_id,
             workers=workers,
@@ -169,6 +171,8 @@ async def _contexts(workers: WorkerPool, wanted: Wanted, settings: Settings) -> 
             data=None if wanted.data is None else wanted.data / "plugins" / adapter.name,
             characterizations=newest,
         )
+        bind(adapter, made, move=wanted.settings.dispatch.blocking == "move")
+        return made
 
     return context
 
@@ -185,7 +189,8 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)
             tasks.start_soon(keep_outbox, wanted.store.outbox, wanted.clock, wanted.settings.notify.keep_days)
             try:
-                yield
+                with watching(parts.backends, wanted.settings.dispatch):
+                    yield
             finally:
                 with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                     await parts.fleet.aclose()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
 from orchestrator.backends.abc import Adapter
+from orchestrator.backends.guarding import contained, reason_of
+from orchestrator.backends.running import made_by
 from orchestrator.errors import AdapterUnavailable
 
 log = structlog.get_logger()
@@ -34,14 +36,42 @@ def discover(names: Sequence[str] = ()) -> tuple[list[Adapter], list[AdapterUnav
     problems: list[AdapterUnavailable] = []
     for name in names or sorted(installed()):
         try:
-            adapters.append(made(name, loaded(name)))
+            adapters.append(loaded(name).make())
         except AdapterUnavailable as problem:
             problems.append(problem)
     return adapters, problems
 
 
-def loaded(name: str) -> Callable[[], object]:
-    """Import what an entry point names.
+class Factory(NamedTuple):
+    """What an entry point names, imported.
+
+    Attributes:
+        origin: The entry point, ``module:name``.
+    """
+
+    name: str
+    origin: str
+    factory: Callable[[], object]
+
+    def make(self) -> Adapter:
+        """A new adapter.
+
+        Raises:
+            AdapterUnavailable: It raises, or makes something else.
+        """
+        try:
+            with contained():
+                adapter = self.factory()
+        except Exception as error:
+            raise _failed(self.name, error) from error
+        if not isinstance(adapter, Adapter):
+            raise AdapterUnavailable(self.name, "its entry point does not make an Adapter")
+        made_by(adapter, self.origin)
+        return adapter
+
+
+def loaded(name: str) -> Factory:
+    """Import what the entry point of that name names; on any thread.
 
     Raises:
         AdapterUnavailable: It is not installed, or cannot be imported.
@@ -50,24 +80,12 @@ def loaded(name: str) -> Callable[[], object]:
     if name not in points:
         raise AdapterUnavailable(name, f"not installed; installed: {', '.join(sorted(points)) or 'none'}")
     try:
-        factory: Callable[[], object] = points[name].load()
-    except (Exception, SystemExit) as error:
-        log.exception("plugin failed to load", plugin=name)
-        raise AdapterUnavailable(name, f"{type(error).__name__}: {error}") from error
-    return factory
+        with contained():
+            return Factory(name, points[name].value, points[name].load())
+    except Exception as error:
+        raise _failed(name, error) from error
 
 
-def made(name: str, factory: Callable[[], object]) -> Adapter:
-    """The adapter that an entry point makes.
-
-    Raises:
-        AdapterUnavailable: It raises, or makes something else.
-    """
-    try:
-        adapter = factory()
-    except (Exception, SystemExit) as error:
-        log.exception("plugin failed to load", plugin=name)
-        raise AdapterUnavailable(name, f"{type(error).__name__}: {error}") from error
-    if not isinstance(adapter, Adapter):
-        raise AdapterUnavailable(name, "its entry point does not make an Adapter")
-    return adapter
+def _failed(name: str, error: Exception) -> AdapterUnavailable:
+    log.error("plugin failed to load", plugin=name, exc_info=error)
+    return AdapterUnavailable(name, reason_of(error))

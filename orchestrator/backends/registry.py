@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Capabilities
+from orchestrator.backends.guarding import contained, name_of, reason_of
 from orchestrator.backends.standing import Standings
 from orchestrator.clock import Clock
 from orchestrator.errors import AdapterUnavailable, BackendNotFound, BackendRetired
@@ -80,13 +81,13 @@ class Backends:
         """Open adapters and serve what they offer; one that raises is reported, not fatal."""
         for adapter in adapters:
             try:
-                offer = await self.offered(adapter, context(adapter))
+                offer = await self.offered(adapter, context)
             except AdapterUnavailable as problem:
                 self.problems.append(problem)
             else:
                 await self.calibrate(offer, self.admit(offer))
 
-    async def offered(self, adapter: Adapter, context: AdapterContext) -> Offer:
+    async def offered(self, adapter: Adapter, context: Callable[[Adapter], AdapterContext]) -> Offer:
         """Open an adapter; what it offers is served once it is admitted. One that cannot be opened is closed again.
 
         Raises:
@@ -94,15 +95,19 @@ class Backends:
         """
         self._opened.append(adapter)
         try:
-            with anyio.fail_after(OPEN_LIMIT_S):
-                await adapter.open(context)
-            served, initial = tuple(adapter.capabilities()), tuple(adapter.initial_characterizations())
+            with anyio.fail_after(OPEN_LIMIT_S), contained():
+                await adapter.open(context(adapter))
+                served, initial = tuple(adapter.capabilities()), tuple(adapter.initial_characterizations())
             if wrong := [item for item in served if not isinstance(item, Capabilities)]:
                 raise TypeError(f"capabilities() answers a {type(wrong[0]).__name__}")  # noqa: TRY301
+        except AdapterUnavailable as problem:
+            log.error("adapter cannot be served", adapter=adapter.name, reason=problem.reason)  # noqa: TRY400
+            await self.close(adapter)
+            raise
         except Exception as error:
             log.exception("adapter failed to open", adapter=adapter.name)
             await self.close(adapter)
-            raise AdapterUnavailable(adapter.name, f"{type(error).__name__}: {error}") from error
+            raise AdapterUnavailable(adapter.name, reason_of(error)) from error
         except BaseException:
             await self.close(adapter)
             raise
@@ -142,7 +147,7 @@ class Backends:
             return
         self._opened.remove(adapter)
         try:
-            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True), contained():
                 await adapter.aclose()
         except Exception:
             log.exception("adapter failed to close", adapter=adapter.name)
@@ -159,8 +164,9 @@ class Backends:
     # -- backends -----------------------------------------------------------------------
 
     def served(self) -> list[tuple[Adapter, Capabilities]]:
-        """Each served backend's adapter and capabilities."""
-        return [(each.adapter, each.capabilities) for each in self._by_name.values() if each.adapter is not None]
+        """Each served backend's adapter and capabilities; may be asked from any thread."""
+        known = list(self._by_name.values())
+        return [(each.adapter, each.capabilities) for each in known if each.adapter is not None]
 
     def names(self) -> list[str]:
         """Names of all backends, retired ones included."""
@@ -248,10 +254,11 @@ class Backends:
 def _state(adapter: Adapter, backend: str) -> BackendState:
     """What an adapter says of a backend; one that breaks there is one of which that is known."""
     try:
-        return adapter.state(backend)
+        with contained():
+            return adapter.state(backend)
     except Exception as error:
         log.exception("adapter raised in state", backend=backend)
-        return BackendState(backend=backend, status="unavailable", reason=f"its adapter raised {type(error).__name__}")
+        return BackendState(backend=backend, status="unavailable", reason=f"its adapter raised {name_of(error)}")
 
 
 def settings_of(adapter: Adapter, tables: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.backends.guarding import contained
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch.leases import Lease
@@ -207,7 +208,8 @@ class Dispatcher:
             after = page[-1][0].id
             attempts = [Attempt(job, job.attempt, body, compiled) for job, body, compiled in page]
             try:
-                running = set(await line.adapter.recover(attempts))
+                with contained():
+                    running = set(await line.adapter.recover(attempts))
             except Exception:
                 log.exception("adapter raised in recover", backend=line.backend)
                 return
@@ -298,10 +300,17 @@ class Dispatcher:
         return self._turned
 
     async def _keep_time(self) -> None:
-        """Limits and delays of all lines. Waits for the store alone, never for an adapter."""
-        resync_at = self._clock.monotonic()
+        """Limits and delays of all lines. Waits for the store alone, never for an adapter.
+
+        Where the whole event loop stood still, nobody could vouch for anything: leases are longer by that time.
+        """
+        tick_s = min(TICK_S, self._settings.lease_s / 3)
+        resync_at = due = self._clock.monotonic()
         while True:
             now = self._turned = self._clock.monotonic()
+            if now - due > tick_s:
+                for line in self.lines.values():
+                    line.leases.extend(now - due)
             await self._tell()
             for line in self.lines.values():
                 try:
@@ -317,7 +326,8 @@ class Dispatcher:
                     log.exception("keeping time failed", backend=line.backend)
             if now >= resync_at:
                 resync_at = now + RESYNC_S
-            await self._clock.sleep(min(TICK_S, self._settings.lease_s / 3))
+            due = self._clock.monotonic() + tick_s
+            await self._clock.sleep(tick_s)
 
     async def _tell(self) -> None:
         """What could not be recorded about backends when it was news."""

@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 import structlog
 
+from orchestrator.backends.guarding import contained, reason_of
 from orchestrator.backends.standing import Hold
 from orchestrator.clock import Clock
 from orchestrator.dispatch.line import Line
@@ -79,7 +80,7 @@ class Supervisor:
                 log.warning("adapter returned", what=what, backend=self.line.backend)
             except Exception as error:
                 log.exception("adapter crashed", what=what, backend=self.line.backend)
-                reason = _named(error)
+                reason = reason_of(error)
             crashes = 1 if self._clock.monotonic() - begun > self._settings.retry_cap_s else crashes + 1
             if what == "serve" and crashes >= CRASHES:
                 await self.line.hold(Hold.FAILING, f"its adapter crashes again and again: {reason}")
@@ -90,7 +91,8 @@ class Supervisor:
         line.holds.lift(Hold.UNAVAILABLE)  # said by a run of `serve` that is over
         self._served_at = self._clock.monotonic()
         try:
-            await line.adapter.serve(line.capabilities, line, line)
+            with contained():
+                await line.adapter.serve(line.capabilities, line, line)
         except Exception:
             await line.interrupt("the adapter crashed", counts=True)
             raise
@@ -108,10 +110,3 @@ class Supervisor:
             if self._clock.monotonic() - self._served_at > self._settings.retry_cap_s:
                 await self.line.lift(Hold.FAILING)
             await self._clock.sleep(self._settings.lease_s / 3)
-
-
-def _named(error: BaseException) -> str:
-    """What went wrong, taken out of the groups it may come in."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"

@@ -508,6 +508,7 @@ def installing(monkeypatch: pytest.MonkeyPatch, **factories: Callable[[], Adapte
     class Point:
         def __init__(self, factory: Callable[[], Adapter]) -> None:
             self.load = lambda: factory
+            self.value = "tests:factory"
 
     points: Any = {name: Point(factory) for name, factory in factories.items()}
     found: dict[str, EntryPoint] = points
