@@ -67,6 +67,21 @@ async def test_a_paused_backend_accepts_jobs_and_runs_none() -> None:
         assert await told(service) == [("unavailable", PAUSED), ("available", "")]
 
 
+async def test_a_pause_turns_no_order_around() -> None:
+    """Jobs that come while lanes wait for some run after the resume as they came, before later ones."""
+    adapter = ScriptedAdapter(concurrency=3)
+    async with serving(adapter) as service:
+        await turns(20)
+        await service.fleet.pause("scripted")
+        jobs = []
+        for _ in range(6):
+            jobs.append(await submit(service))
+            await turns(20)
+        await service.fleet.resume("scripted")
+        await service.wait(jobs[-1].id)
+        assert [attempt.id for attempt in adapter.seen] == [job.id for job in jobs]
+
+
 async def test_pausing_twice_is_news_only_with_another_reason() -> None:
     """The same again changes nothing; a resume of what is not paused neither."""
     async with serving(ScriptedAdapter()) as service:
