@@ -31,6 +31,7 @@ from orchestrator.notify.abc import Channel
 from orchestrator.notify.listeners import Listeners
 from orchestrator.notify.notifier import Notifier
 from orchestrator.notify.service import Hooks
+from orchestrator.sessions import Sessions
 from orchestrator.settings import Settings
 from orchestrator.storage.abc import Store
 from orchestrator.storage.ledger import calibration
@@ -82,10 +83,12 @@ class Parts:
     dispatcher: Dispatcher
     notifier: Notifier
     hooks: Hooks
+    sessions: Sessions
 
 
 async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
-    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again."""
+    """Make and connect all parts; `stack` closes them. Sessions whose time went by meanwhile are over, and jobs that
+    an earlier instance had started are ready again."""
     store, settings, clock = wanted.store, wanted.settings, wanted.clock
     bus = Bus()
     recent = RecentJobs()
@@ -112,6 +115,8 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
         wanted.new_id, project=project.id, project_of=accounts.project, result_of=wanted.result_of
     )
     stack.push_async_callback(notifier.aclose)
+    sessions = Sessions(store, clock, wanted.new_id, project=project.id, resolve=backends.resolve)
+    await sessions.settle()
     await dispatcher.recover()
     for listener in dispatcher.notice, notifier.notice, wanted.listeners.notice:
         bus.subscribe(listener)
@@ -128,6 +133,7 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
         dispatcher=dispatcher,
         notifier=notifier,
         hooks=hooks,
+        sessions=sessions,
     )
 
 
@@ -166,6 +172,7 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             parts.dispatcher.start(tasks)
             parts.notifier.start(tasks)
             wanted.listeners.start(tasks)
+            tasks.start_soon(parts.sessions.keep_time)
             keep = partial(keep_house, on_trimmed=parts.recent.forget)
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)
             tasks.start_soon(keep_outbox, wanted.store.outbox, wanted.clock, wanted.settings.notify.keep_days)

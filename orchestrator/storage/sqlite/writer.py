@@ -19,7 +19,7 @@ import structlog
 
 from orchestrator.errors import StorageError, StorageFull
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Apply, Committed, OnCommit, Record, Route, Submit, Write
+from orchestrator.storage.abc import Apply, Committed, EndSession, OnCommit, Record, Route, Submit, Write
 from orchestrator.storage.sqlite.connection import Connection
 from orchestrator.storage.sqlite.tables import SqliteTables
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 #: Operations that the ledger runs; the others are calls.
-_LEDGER: Final = (Submit, Apply, Record)
+_LEDGER: Final = (Submit, Apply, Record, EndSession)
 MAX_OPERATIONS: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 Call = Callable[[sqlite3.Connection], Any]
