@@ -81,9 +81,8 @@ class Sessions:
             limits=limits,
             expires_at=expires_at,
         )
-        if expires_at is not None:
-            self._next_expiry = expires_at if self._next_expiry is None else min(self._next_expiry, expires_at)
         await self._store.add_session(session)
+        self._expect(expires_at)
         return session
 
     async def get(self, session_id: str, *, project: str | None = None) -> Session:
@@ -125,7 +124,12 @@ class Sessions:
         while due := await self._store.sessions_due(self._clock.now_ms(), limit=PAGE):
             for session in due:
                 await self._end(session.project_id, session.id)
-        self._next_expiry = await self._store.next_expiry()
+        self._next_expiry = None
+        self._expect(await self._store.next_expiry())
+
+    def _expect(self, expires_at: int | None) -> None:
+        if expires_at is not None:
+            self._next_expiry = min(expires_at, self._next_expiry or expires_at)
 
     async def keep_time(self) -> None:
         """`settle` whenever there is something to settle, until canceled."""

@@ -29,7 +29,8 @@ TAIL: Final = 4096
 class Selection:
     """Which events a reader wants; an empty set means any.
 
-    Events of backends belong to no project: they are for everyone, but not among the events of chosen jobs and sessions.
+    Events of backends belong to no project: they are for everyone, but not among the events of chosen jobs or of
+    chosen sessions.
 
     Attributes:
         project_id: Whose; None for all projects.

@@ -3,8 +3,8 @@
 A store keeps jobs, their inputs and results, the event log, projects, keys and calibrations. It has
 two sides:
 
-* **writes** are operations (`Submit`, `Apply`, `Record`, `EndSession`). Whatever waits is run as one batch in one commit;
-  the answer comes after the commit. A cancelled write has an unknown outcome: it may be committed.
+* **writes** are operations (`Submit`, `Apply`, `Record`, `EndSession`). Whatever waits is run as one batch in one
+  commit; the answer comes after the commit. A cancelled write has an unknown outcome: it may be committed.
 * **reads** see committed state only, and always name the project.
 
 Every transition is a guarded write: a `Move` applies only if the job still has the status and the attempt
@@ -276,7 +276,7 @@ class Store(ABC):
         sessions: Collection[str] = (),
         kinds: Collection[str] = (),
     ) -> list[Event]:
-        """Events with a sequence beyond `after`, in order; those of chosen jobs, of jobs of chosen sessions, or both."""
+        """Events with a sequence beyond `after`, in order; those of the jobs, of jobs of the sessions, or both."""
 
     @abstractmethod
     def last_sequence(self) -> int:

@@ -21,7 +21,6 @@ from orchestrator.model import Characterization, Job, Session
 from orchestrator.storage.abc import Draft, JobFilter, Move
 from orchestrator.storage.memory_outbox import MemoryOutbox
 
-
 _QUEUED: Final = frozenset({JobStatus.SUBMITTED, JobStatus.READY})
 
 

@@ -128,13 +128,15 @@ class TouchedSessions:
     def ending(self) -> list[Job]:
         """The queued jobs that go with sessions that end in this batch, by request or because a limit is reached."""
         queued: list[Job] = []
-        for session in tuple(self._changed.values()):
-            if session.ended_at is None and _exhausted(session):
-                session = replace(session, ended_at=self._now, closing=True)
+        for touched in tuple(self._changed.values()):
+            over = touched.ended_at is None and _exhausted(touched)
+            session = replace(touched, ended_at=self._now, closing=True) if over else touched
             if session.closing:
                 found = self._tables.queued_in_session(session.id, CASCADE)
-                self._put(replace(session, closing=len(found) == CASCADE))
+                session = replace(session, closing=len(found) == CASCADE)
                 queued += found
+            if session is not touched:
+                self._put(session)
         return queued
 
     def answer(self, session_id: str) -> Session | None:

@@ -93,9 +93,7 @@ class UncertainStore(MemoryStore):
         sessions: Collection[str] = (),
         kinds: Collection[str] = (),
     ) -> list[Event]:
-        found = super().events(
-            after, limit=limit, project_id=project_id, jobs=jobs, sessions=sessions, kinds=kinds
-        )
+        found = super().events(after, limit=limit, project_id=project_id, jobs=jobs, sessions=sessions, kinds=kinds)
         return await self._late(found)
 
     async def results(self, project_id: str, job_ids: Sequence[str]) -> dict[str, bytes]:

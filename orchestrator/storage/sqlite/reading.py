@@ -22,9 +22,7 @@ def fetch(connection: sqlite3.Connection, name: str, arguments: Any) -> list[Any
 def of_sessions(connection: sqlite3.Connection, sessions: Collection[str], arguments: dict[str, Any]) -> list[Any]:
     """Rows of the next events of sessions: each by its index, which several at once would have to sort to their end."""
     found = [
-        row
-        for session in sessions
-        for row in fetch(connection, "events_of_session", arguments | {"session": session})
+        row for session in sessions for row in fetch(connection, "events_of_session", arguments | {"session": session})
     ]
     return sorted(found, key=itemgetter(0))[: arguments["limit"]]
 
