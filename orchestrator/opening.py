@@ -87,8 +87,8 @@ class Parts:
 
 
 async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
-    """Make and connect all parts; `stack` closes them. Sessions whose time went by meanwhile are over, and jobs that
-    an earlier instance had started are ready again."""
+    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again, and
+    sessions whose time went by meanwhile are over."""
     store, settings, clock = wanted.store, wanted.settings, wanted.clock
     bus = Bus()
     recent = RecentJobs()
@@ -115,9 +115,9 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
         wanted.new_id, project=project.id, project_of=accounts.project, result_of=wanted.result_of
     )
     stack.push_async_callback(notifier.aclose)
+    await dispatcher.recover()
     sessions = Sessions(store, clock, wanted.new_id, project=project.id, resolve=backends.resolve)
     await sessions.settle()
-    await dispatcher.recover()
     for listener in dispatcher.notice, notifier.notice, wanted.listeners.notice:
         bus.subscribe(listener)
     return Parts(
