@@ -173,9 +173,10 @@ def _submit(
                 else:
                     answers[index] = IdempotencyMismatch()
                 continue
-        if (refusal := sessions.admit(operation.drafts)) is not None:
-            answers[index] = refusal
-            continue
+        if first.spec.session_id is not None or len(operation.drafts) > 1:
+            refusal = answers[index] = sessions.admit(operation.drafts)
+            if refusal is not None:
+                continue
         if operation.idempotency is not None:
             tables.remember(first.project_id, key, digest, first.id)
         answers[index] = first
