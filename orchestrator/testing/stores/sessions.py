@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 from orchestrator.errors import SessionNotFound, SessionRefused, StorageError
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Cost, Job, Outcome, Session, SessionStatus
-from orchestrator.storage.abc import Idempotency, JobFilter, Submit
+from orchestrator.storage.abc import Draft, Idempotency, JobFilter, Submit
 from orchestrator.storage.sessions import CASCADE
 from orchestrator.testing.stores.opened import ALL, BACKEND, PROJECT, Opened, refused, replace
 
@@ -298,3 +299,20 @@ async def check_sessions_are_trimmed(opened: Opened) -> None:
     assert await opened.store.trim(opened.clock.now_ms(), ALL) == 1
     assert [session.id for session in await opened.store.sessions(PROJECT, limit=ALL)] == ["s-1"]
     assert await opened.log(sessions=["s-3"]) == []
+
+
+async def check_jobs_of_sessions_are_not_claimed_unseen(opened: Opened) -> None:
+    """A submit that a session may refuse is not offered to the claim: what begins must have been stored."""
+    await opened.session("s-1", job_count_limit=1)
+    offered: list[str] = []
+
+    def claim(drafts: Sequence[Draft]) -> Callable[[], None]:
+        offered.extend(draft.job.id for draft in drafts)
+        return lambda: None
+
+    opened.store.claim = claim
+    await opened.submit(session_id="s-1")
+    await refused(SessionRefused, opened.submit(session_id="s-1"))
+    await refused(SessionRefused, opened.store.submit(Submit([opened.draft(), opened.draft(session_id="s-1")])))
+    plain = await opened.submit()
+    assert offered == [plain.id]

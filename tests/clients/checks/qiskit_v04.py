@@ -526,7 +526,7 @@ def sessions() -> None:
     session.close()  # idempotent
     again = Session.from_id(session.session_id, backend=aria)
     assert again.status() == "ended"
-    assert Session.from_id("nowhere", backend=aria).status() is None  # it looks at no status, and so at the error's body
+    assert Session.from_id("nowhere", backend=aria).status() is None  # it looks at no HTTP status
 
 
 @check
