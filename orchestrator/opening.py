@@ -36,6 +36,7 @@ from orchestrator.notify.abc import Channel
 from orchestrator.notify.listeners import Listeners
 from orchestrator.notify.notifier import Notifier
 from orchestrator.notify.service import Hooks
+from orchestrator.sessions import Sessions
 from orchestrator.settings import Settings
 from orchestrator.storage.abc import Store
 from orchestrator.submission import Drafter
@@ -89,10 +90,12 @@ class Parts:
     fleet: Fleet
     notifier: Notifier
     hooks: Hooks
+    sessions: Sessions
 
 
 async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
-    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again."""
+    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again, and
+    sessions whose time went by meanwhile are over."""
     store, settings, clock = wanted.store, wanted.settings, wanted.clock
     bus = Bus()
     recent = RecentJobs()
@@ -128,6 +131,8 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     )
     stack.push_async_callback(notifier.aclose)
     await dispatcher.recover()
+    sessions = Sessions(store, clock, wanted.new_id, project=project.id, resolve=backends.resolve)
+    await sessions.settle()
     for listener in dispatcher.notice, notifier.notice, wanted.listeners.notice:
         bus.subscribe(listener)
     return Parts(
@@ -144,6 +149,7 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
         fleet=fleet,
         notifier=notifier,
         hooks=hooks,
+        sessions=sessions,
     )
 
 
@@ -185,6 +191,7 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             parts.dispatcher.start(tasks)
             parts.notifier.start(tasks)
             wanted.listeners.start(tasks)
+            tasks.start_soon(parts.sessions.keep_time)
             keep = partial(keep_house, on_trimmed=parts.recent.forget)
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)
             tasks.start_soon(keep_outbox, wanted.store.outbox, wanted.clock, wanted.settings.notify.keep_days)
