@@ -165,16 +165,6 @@ async def test_statuses(receiver: Receiver, status: int, verdict: Verdict) -> No
     assert len(receiver.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("120", 120.0), ("0", 0.0), ("99999999", 86_400.0), ("Thu, 01 Jan 2026 00:01:00 GMT", 60.0),
-     ("Thu, 01 Jan 2015 00:00:00 GMT", 0.0), ("soon", None), ("-5", None), ("9" * 99, None), ("٣", None)],
-)  # fmt: skip
-def test_retry_after(value: str, expected: float | None) -> None:
-    """Seconds and dates are understood, nonsense is not, and nobody may ask for more than a day."""
-    assert webhook.retry_after(value, ManualClock(AT_MS)) == expected
-
-
 async def test_retry_after_is_passed_on(receiver: Receiver) -> None:
     """A receiver that is busy says when to come again; one that redirects is not listened to."""
     async with channel() as hooks:
