@@ -22,6 +22,7 @@ async def follow(
     root: str,
     wishes: Sequence[tuple[str, str]],
     cursor: str,
+    *,
     pause: Callable[[int, float | None], Awaitable[None]],
     asked_for: Callable[[int, Mapping[str, str] | None], float | None],
 ) -> AsyncGenerator[FeedFrame]:

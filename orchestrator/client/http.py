@@ -221,7 +221,7 @@ class Client(Wire):
         wishes = [*self._feed_params, *(("job", job) for job in jobs), *(("kind", kind) for kind in kinds)]
         if places:
             wishes.append(("queue", "true"))
-        return follow(self._session, self.root, wishes, cursor, self.pause, self.asked_for)
+        return follow(self._session, self.root, wishes, cursor, pause=self.pause, asked_for=self.asked_for)
 
 
 def _given(**params: str | int | None) -> dict[str, str | int]:

@@ -20,9 +20,8 @@ from orchestrator.events import EventKind
 from orchestrator.notify.abc import Attempted, ChannelContext, Verdict
 from orchestrator.notify.channels import webhook
 from orchestrator.notify.channels.webhook import WebhookChannel
-from orchestrator.testing.channel_checks import AT_MS, HOSTILE_NAMES, Bench, notification
+from orchestrator.testing.channel_checks import HOSTILE_NAMES, Bench, notification
 from orchestrator.testing.channel_suite import ChannelConformance
-from orchestrator.testing.clock import ManualClock
 
 SETTINGS = {"allow_http": True, "allow_private": ["127.0.0.0/8"], "ports": ["1-65535"]}
 
