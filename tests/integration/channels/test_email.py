@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import email
-import email.policy
 import ssl
 import struct
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 import trustme
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import SMTP
 
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import InvalidRequest, SettingsError

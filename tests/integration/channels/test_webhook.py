@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from orchestrator.testing.channel_suite import ChannelConformance
 from tests.receiver import Receiver, receiving
 
 SETTINGS = {"allow_http": True, "allow_private": ["127.0.0.0/8"], "ports": ["1-65535"]}
+
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:

@@ -1,4 +1,4 @@
-"""From a committed event to a real mail server and a real receiver, through all their moods, on a clock that is moved."""
+"""From a committed event to a real mail server and a real receiver, through all moods, on a clock that is moved."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
@@ -37,7 +38,7 @@ async def attempts(orchestrator: Orchestrator, hook: Hook, number: int) -> list[
     """The verdicts of a hook's attempts, oldest first, once there are so many."""
     with anyio.fail_after(_LIMIT_S):
         while len(lines := await orchestrator.hooks.log(hook.id)) < number:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
     return [line.verdict for line in reversed(lines)]
 
 
