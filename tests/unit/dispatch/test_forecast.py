@@ -15,7 +15,7 @@ class Predicting(ScriptedAdapter):
 
 
 async def test_what_has_run_already_is_not_waited_for() -> None:
-    """The predicted start stays where it is while time passes; a run that takes longer than predicted is due at once."""
+    """Predicted starts stay where they are while time passes; what runs longer than predicted may end at once."""
     clock, adapter = ManualClock(), Predicting(held=True, concurrency=1)
     async with serving(adapter, clock=clock) as orchestrator:
         jobs = [await orchestrator.submit(FLIP, backend="scripted") for _ in range(3)]
