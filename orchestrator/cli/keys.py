@@ -46,8 +46,8 @@ def listing(project: str | None, data: Path, as_json: bool) -> None:
         emit(keys)
     else:
         rows = [
-            [key["id"], key["name"], clock_time(key["created_at"]), clock_time(key["revoked_at"]) or "valid"]
-            for key in keys
+            [each["id"], each["name"], clock_time(each["created_at"]), clock_time(each["revoked_at"]) or "valid"]
+            for each in keys
         ]
         table(["id", "name", "created", "revoked"], rows)
 
