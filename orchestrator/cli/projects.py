@@ -48,6 +48,5 @@ def _print(as_json: bool, document: Any, projects: list[dict[str, Any]]) -> None
     if as_json:
         emit(document)
     else:
-        table(
-            ["name", "id", "created"], [[each["name"], each["id"], clock_time(each["created_at"])] for each in projects]
-        )
+        rows = [[each["name"], each["id"], clock_time(each["created_at"])] for each in projects]
+        table(["name", "id", "created"], rows)

@@ -14,7 +14,7 @@ from aiohttp import ClientSession, UnixConnector
 
 from orchestrator.api.admin_socket import reachable, served
 from orchestrator.datafolder import ADMIN_SOCKET
-from orchestrator.model import Job, Project, Result
+from orchestrator.model import Job, Result
 from orchestrator.storage.abc import Report
 from tests.contract.harness import BELL, MULTI, Client, launched
 
@@ -35,7 +35,7 @@ async def test_projects_and_keys(tmp_path: Path) -> None:
         status, project = await admin.ask("POST", "/projects", {"name": "lab"})
         assert status == 201
         _, listed = await admin.ask("GET", "/projects")
-        assert [each.name for each in msgspec.convert(listed, list[Project])] == ["default", "lab"]
+        assert [each["name"] for each in listed] == ["default", "lab"]
         assert (await admin.ask("POST", "/projects", {"name": "lab"}))[0] == 400
         assert (await admin.ask("POST", "/projects", {"name": "x", "extra": 1}))[0] == 422
         _, made = await admin.ask("POST", "/keys?project=lab", {"name": "first"})
