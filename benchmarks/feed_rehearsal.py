@@ -135,7 +135,7 @@ class Reader:
                 await asyncio.sleep(self._rng.uniform(0, 0.2))  # it was killed
             finally:
                 writer.transport.abort()
-            self._stops = [*self._stops[-20:], self.reached]
+            self._stops = [*self._stops[-5:], self.reached]
 
     async def _connection(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter, until: int) -> None:
         """One websocket, up to the event of sequence `until` or its end."""
