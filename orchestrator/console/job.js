@@ -254,11 +254,11 @@ const frames = {
 };
 
 let waiting = false;
-/** Draw once for all that comes together. */
+/** Draw once for all that comes together. No animation frame: a hidden tab gets none, and its title should tell. */
 function later() {
   if (waiting) return;
   waiting = true;
-  requestAnimationFrame(() => { waiting = false; draw(); });
+  setTimeout(() => { waiting = false; draw(); }, 20);
 }
 
 async function follow() {
