@@ -36,12 +36,16 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend can do. What a job asks beyond it makes the job fail with the vendor's code, see `check`.
 
     Attributes:
+        backend: Its name, as people write it: ``lab.trap``. Of a ``qpu.`` name, what follows is an alias.
         qubits: Widest circuit, in wires that gates touch.
         kind: ``simulator`` or ``qpu``; decides the failure code of a `BackendFault` that names none.
-        gatesets: Accepted gate sets.
-        gates: Names for ``supported_gates``; `native_gates` for ``supported_native_gates``. Only native names restrict.
+        gatesets: Accepted gate sets: ``qis``, ``native`` or both.
+        gates: Names of gates that ``GET /backends`` shows; they restrict nothing.
+        native_gates: Native gates it has.
+        max_shots: Most shots of one job.
         max_circuits: Most circuits in one job.
         noise_models: Accepted noise models by name; empty where none may be asked for.
+        error_mitigations: Names of what it can do about errors, for ``GET /backends``.
         seeded: Counts are a function of circuit, noise, shots and seed alone.
         concurrency: Attempts (or batches) running at one time.
         batch: Most attempts handed over at once.
@@ -50,9 +54,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         recovers: `Adapter.recover` may answer that attempts still run after a restart.
         instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
             two events of one commit.
-        run_limit_s: Longest run of one attempt, seconds; 0 for no limit.
+        run_limit_s: Longest run of one attempt, seconds; 0 for the limit of the settings.
         cost_model: ``QCT`` or ``2QGE_operations`` where runs are priced.
         prices: What runs cost, where that is known before; a `Result` may tell what one did cost.
+        location: Where it stands, for ``GET /backends``.
+        power_kw: What it draws, kilowatts, for ``GET /backends``.
     """
 
     backend: str
