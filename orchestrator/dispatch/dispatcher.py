@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.backends.guarding import contained
 from orchestrator.clock import Clock
 from orchestrator.dispatch.leases import Lease
 from orchestrator.dispatch.line import Line, Place
@@ -162,7 +163,8 @@ class Dispatcher:
             after = page[-1][0].id
             attempts = [Attempt(job, job.attempt, body, compiled) for job, body, compiled in page]
             try:
-                running = set(await line.adapter.recover(attempts))
+                with contained():
+                    running = set(await line.adapter.recover(attempts))
             except Exception:
                 log.exception("adapter raised in recover", backend=line.backend)
                 return
@@ -183,7 +185,8 @@ class Dispatcher:
 
     async def _serve(self, line: Line) -> None:
         try:
-            await line.adapter.serve(line.capabilities, line, line)
+            with contained():
+                await line.adapter.serve(line.capabilities, line, line)
         except Exception:
             await line.interrupt("the adapter crashed", counts=True)
             raise
