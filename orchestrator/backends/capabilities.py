@@ -6,7 +6,11 @@ import msgspec
 
 
 class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A noise model a backend offers: its width limit in qubits."""
+    """A noise model a backend offers.
+
+    Attributes:
+        qubits: Widest circuit it takes.
+    """
 
     qubits: int
 
@@ -18,7 +22,8 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         unit: A currency code, or ``credit``.
-        gate_1q: Price of one one-qubit gate of one shot; `gate_2q` of one two-qubit gate.
+        gate_1q: Price of one one-qubit gate of one shot.
+        gate_2q: The same of a two-qubit gate.
         job_minimum: Least price of a job.
     """
 

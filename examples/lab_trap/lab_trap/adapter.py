@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import combinations
 from typing import Annotated, Final
 
@@ -53,6 +54,8 @@ class LabTrapAdapter(Adapter):
     """Serves ``lab.trap``, a trap of five ions that runs one program at a time."""
 
     name = "lab_trap"
+    isolation = "server"  # the one instrument is spoken to from one process
+    _trap: Trap | None = None  # until it is opened
 
     async def open(self, context: AdapterContext) -> None:
         """Read the settings, and stop what an earlier process may have left running.
@@ -70,10 +73,16 @@ class LabTrapAdapter(Adapter):
         self._trap = Trap(self._settings.host, self._settings.port, self._settings.patience_s)
         known = context.characterizations.get(BACKEND)
         self._calibrated_at = known.recorded_at if known else 0
-        try:
-            await anyio.to_thread.run_sync(self._trap.abort)
-        except OSError:
-            return  # the watch will tell
+        await self._stop()
+
+    async def aclose(self) -> None:
+        """Stop what runs: nobody is left to read it."""
+        await self._stop()
+
+    async def _stop(self) -> None:
+        if self._trap is not None:
+            with suppress(OSError):  # it is off, as the watch will tell
+                await anyio.to_thread.run_sync(self._trap.abort)
 
     def capabilities(self) -> list[Capabilities]:
         return [

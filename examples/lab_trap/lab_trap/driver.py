@@ -47,6 +47,14 @@ class Trap:
         """Stop the run of that tag, or whatever runs; returns when it has stopped. Nothing of that tag is no error."""
         self._ask(f"ABORT {tag}")
 
+    def calibrate(self) -> None:
+        """Calibrate now."""
+        self._ask("CALIBRATE")
+
+    def door(self, state: str) -> None:
+        """Tell that the door is ``open`` or ``closed``, for want of a real one."""
+        self._ask(f"DOOR {state}")
+
     def run(self, tag: str, pulses: Sequence[str], shots: int) -> list[str]:
         """Run a program; the outcome of each shot, ion 0 first."""
         outcomes = []

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import socket
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 from orchestrator import Circuit, Gate, JobStatus, Orchestrator, Settings
 from orchestrator.errors import JobFailed
+from orchestrator.settings import DispatchSettings
 from orchestrator.subscription import Delivered
-from orchestrator.testing.clock import ManualClock
 
 from lab_trap.adapter import BACKEND, LabTrapAdapter
-from lab_trap.driver import Trap, TrapError
+from lab_trap.driver import Trap
 
 from .conftest import Start
 
@@ -21,19 +21,28 @@ BELL = Circuit(qubits=2, gates=(Gate("h", (0,)), Gate("x", (1,), (0,))))
 FLIPPED = Circuit(qubits=3, gates=(Gate("x", (2,)),))
 
 
-def serving(table: dict[str, Any], clock: ManualClock | None = None) -> AbstractAsyncContextManager[Orchestrator]:
-    """An orchestrator over the trap at that address."""
-    settings = Settings(plugins={"lab_trap": table})
-    return Orchestrator.open(settings=settings, adapters=[LabTrapAdapter()], **({"clock": clock} if clock else {}))
+def serving(table: dict[str, Any]) -> Orchestrator:
+    """An orchestrator over the trap at that address, which looks at it and tries again without delay."""
+    settings = Settings(
+        plugins={"lab_trap": {"watch_s": 0.01, **table}}, dispatch=DispatchSettings(retry_base_s=0.0, drain_s=0.0)
+    )
+    return Orchestrator.open(settings=settings, adapters=[LabTrapAdapter()])
 
 
-async def until(orchestrator: Orchestrator, kind: str) -> dict[str, Any]:
-    """Wait for an event of that kind, from the beginning of the log; answers its data."""
+async def until(orchestrator: Orchestrator, kind: str, number: int = 1) -> dict[str, Any]:
+    """Wait until there were so many events of that kind; answers the data of the last."""
     async with aclosing(orchestrator.events("earliest")) as items:
         async for item in items:
             if isinstance(item, Delivered) and item.event.kind == kind:
-                return dict(item.event.data or {})
+                number -= 1
+                if number == 0:
+                    return dict(item.event.data or {})
     raise AssertionError("the log has ended")
+
+
+def panel(table: dict[str, Any]) -> Trap:
+    """The operator's own way to the instrument."""
+    return Trap(table["host"], table["port"], 5.0)
 
 
 async def test_circuits_are_compiled_and_measured(start: Start) -> None:
@@ -62,7 +71,7 @@ async def test_foreign_native_gates_are_refused(start: Start) -> None:
 
 async def test_a_lost_ion_costs_an_attempt_not_the_job(start: Start) -> None:
     """The job is put back, the trap loaded again, and the next attempt gives the result."""
-    async with serving(start(loss=0.01, seed=3)) as orchestrator:
+    async with serving(start(loss=0.01, seed=5)) as orchestrator:
         job = await orchestrator.submit(BELL, backend=BACKEND, shots=100)
         assert sum(((await orchestrator.result(job.id)).counts or {}).values()) == 100
         assert (await until(orchestrator, "job.requeued"))["reason"].startswith("lost: an ion left")
@@ -71,15 +80,13 @@ async def test_a_lost_ion_costs_an_attempt_not_the_job(start: Start) -> None:
 
 async def test_an_open_door_holds_the_queue(start: Start) -> None:
     """Jobs wait while the interlock is open, the reason is shown, and they run once it is closed."""
-    table, clock = start(), ManualClock()
-    panel = Trap(table["host"], table["port"], 5.0)
-    panel._ask("DOOR open")
-    async with serving(table, clock) as orchestrator:
+    table = start()
+    panel(table).door("open")
+    async with serving(table) as orchestrator:
         assert (await until(orchestrator, "backend.changed"))["reason"] == "the door is open"
         job = await orchestrator.submit(BELL, backend=BACKEND)
         assert (await orchestrator.get(job.id)).status is not JobStatus.STARTED
-        panel._ask("DOOR closed")
-        clock.advance(60.0)
+        panel(table).door("closed")
         await orchestrator.result(job.id)
 
 
@@ -94,17 +101,14 @@ async def test_a_trap_that_is_off_is_unavailable_not_missing() -> None:
 
 async def test_calibrations_are_recorded(start: Start) -> None:
     """The first is recorded when it is seen, each later one when it is new."""
-    table, clock = start(), ManualClock()
-    async with serving(table, clock) as orchestrator:
+    table = start()
+    async with serving(table) as orchestrator:
         await until(orchestrator, "backend.calibrated")
-        [first], _ = await orchestrator.backends.characterizations(BACKEND)
-        assert 0.99 < (first.fidelity["spam"]["median"] or 0) < 1
-        Trap(table["host"], table["port"], 5.0)._ask("CALIBRATE")
-        async with aclosing(orchestrator.events("latest")) as items:
-            clock.advance(60.0)
-            await anext(items)
-        newest, *_ = (await orchestrator.backends.characterizations(BACKEND))[0]
+        panel(table).calibrate()
+        await until(orchestrator, "backend.calibrated", 2)
+        (newest, first), _ = await orchestrator.backends.characterizations(BACKEND)
         assert newest.recorded_at > first.recorded_at
+        assert 0.99 < (first.fidelity["spam"]["median"] or 0) < 1
 
 
 async def test_cancel_stops_the_instrument(start: Start) -> None:
@@ -113,7 +117,7 @@ async def test_cancel_stops_the_instrument(start: Start) -> None:
     async with serving(table) as orchestrator:
         long = await orchestrator.submit(BELL, backend=BACKEND, shots=10_000)
         await until(orchestrator, "job.started")
-        await orchestrator.cancel(long.id)
+        await orchestrator.cancel([long.id])
         short = await orchestrator.submit(BELL, backend=BACKEND, shots=2)
         await orchestrator.result(short.id)
         assert (await orchestrator.get(long.id)).status is JobStatus.CANCELED
@@ -122,12 +126,13 @@ async def test_cancel_stops_the_instrument(start: Start) -> None:
 async def test_what_an_earlier_process_left_is_stopped(start: Start) -> None:
     """A run that nobody waits for any more does not keep the trap from the next one."""
     table = start(shot_s=0.02)
-    left = Trap(table["host"], table["port"], 0.2)
-    left.load()
-    with pytest.raises((OSError, TrapError)):
-        left.run("of-a-process-that-died", ["ms 0 1 0.0 0.0 0.25"], 10_000)
-    assert left.status()["running"] == "of-a-process-that-died"
+    trap = panel(table)
+    trap.load()
+    with socket.create_connection((table["host"], table["port"])) as process, process.makefile("rw") as lines:
+        print("RUN left 10000 gpi 0 0.0", file=lines, flush=True)
+        assert lines.readline().startswith("SHOT")
+    assert trap.status()["running"] == "left"
     async with serving(table) as orchestrator:
-        assert left.status()["running"] == "-"
+        assert trap.status()["running"] == "-"
         job = await orchestrator.submit(BELL, backend=BACKEND, shots=2)
         assert (await orchestrator.result(job.id)).counts
