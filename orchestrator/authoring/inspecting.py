@@ -82,6 +82,11 @@ def load(point: EntryPoint) -> Any:
     return _guarded(point.name, point.load)
 
 
+def is_installed(name: str) -> bool:
+    """Whether an adapter of that name is installed, working or not."""
+    return name in {point.name for point in entry_points(group=BACKENDS)}
+
+
 def adapter_factory(name: str) -> Callable[[], Adapter]:
     """What makes an adapter: an installed plugin by its name, or ``module:Class`` from the path or this folder.
 

@@ -66,6 +66,8 @@ async def _info(name: str, settings: Settings) -> Info:
     points = [point for group in KINDS for point in entry_points(group=group) if point.name == name]
     if points and points[0].group != BACKENDS:
         return _channel(points[0], settings)
+    if not points and ":" not in name:
+        adapter_factory(name)  # says which names there are
     known = _known(points[0], settings) if points else {"plugin": name, "kind": "backends", "made_by": name}
     try:
         adapter = adapter_factory(name)()

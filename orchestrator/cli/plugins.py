@@ -80,9 +80,10 @@ def info(name: str, config: Path | None, as_json: bool) -> int:
 
 @command.command()
 @click.argument("name", metavar="NAME|MODULE:CLASS")
+@click.option("--backend", "backends", multiple=True, help="Backend to look at, repeatable; all unless given.")
 @config_option
 @json_option
-def check(name: str, config: Path | None, as_json: bool) -> int:
+def check(name: str, backends: tuple[str, ...], config: Path | None, as_json: bool) -> int:
     """Hold an adapter to every promise of the contract; exit 1 if it breaks one.
 
     It is opened, run, canceled and crashed many times over, with its settings, in memory: what a real machine is
@@ -90,4 +91,4 @@ def check(name: str, config: Path | None, as_json: bool) -> int:
     """
     from orchestrator.cli.plugin_check import examined  # noqa: PLC0415 - brings the kit
 
-    return asyncio.run(examined(name, config, as_json=as_json))
+    return asyncio.run(examined(name, config, backends, as_json=as_json))
