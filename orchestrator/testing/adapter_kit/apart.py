@@ -105,7 +105,7 @@ class Apart:
             _left.append((loop, tasks))
             stopped.set()
             for task in tasks:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - see `_left`
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
             threading.Event().wait()  # the thread stays here, a daemon: nothing of the loop is run or finalized again
 
         loop.call_soon_threadsafe(stop)
@@ -113,7 +113,7 @@ class Apart:
 
     def _where(self) -> str:
         """Where the check's loop stands now: in blocking code, or at the await that is waited for."""
-        frame = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - the documented way to see it
+        frame = sys._current_frames().get(self.thread.ident or 0)
         if frame is not None and (place := told(traceback.extract_stack(frame))):
             return place
         if self._loop is None or self._task is None:

@@ -33,18 +33,19 @@ def looking() -> Generator[Blocks]:
     """Look at the running loop while the block runs."""
     loop, blocks = asyncio.get_running_loop(), Blocks()
     ident, over = threading.get_ident(), threading.Event()
-    turned = time.monotonic()
+    turned, ticking = time.monotonic(), True
 
     def turn() -> None:
-        nonlocal turned, handle
+        nonlocal turned
         turned = time.monotonic()
-        handle = loop.call_later(_LOOK_S, turn)
+        if ticking:
+            loop.call_later(_LOOK_S, turn)
 
     def look() -> None:
         seen: tuple[float, str, float] = (0.0, "", 0.0)  # of which turn, where, since when
         while not over.wait(_LOOK_S):
             now, since = time.monotonic(), turned
-            if now - since < 3 * _LOOK_S or (frame := sys._current_frames().get(ident)) is None:  # noqa: SLF001
+            if now - since < 3 * _LOOK_S or (frame := sys._current_frames().get(ident)) is None:
                 continue
             place = told(traceback.extract_stack(frame))
             if (since, place) != seen[:2]:
@@ -52,7 +53,7 @@ def looking() -> Generator[Blocks]:
             elif place:
                 blocks.places[place] = max(blocks.places.get(place, 0.0), now - seen[2] + _LOOK_S)
 
-    handle = loop.call_later(0, turn)
+    turn()
     watcher = threading.Thread(target=look, name="loop-watch", daemon=True)
     watcher.start()
     try:
@@ -60,4 +61,4 @@ def looking() -> Generator[Blocks]:
     finally:
         over.set()
         watcher.join()
-        handle.cancel()
+        ticking = False

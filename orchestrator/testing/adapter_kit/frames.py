@@ -24,7 +24,9 @@ def own(frame: traceback.FrameSummary) -> bool:
     file = frame.filename
     if file.startswith(("<", _HOUSE)) or any(part in file for part in ("/_pytest/", "/pluggy/")):
         return False
-    return any(part in file for part in _INSTALLED) and not file.startswith(_RUNTIME[1]) or not file.startswith(_RUNTIME)
+    return (any(part in file for part in _INSTALLED) and not file.startswith(_RUNTIME[1])) or not file.startswith(
+        _RUNTIME
+    )
 
 
 def told(stack: traceback.StackSummary) -> str:

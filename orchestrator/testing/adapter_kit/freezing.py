@@ -2,10 +2,11 @@
 
 Theory of operation
 -------------------
-What an adapter's author wrote runs in tasks that `Freezer.stepped` began, or in tasks begun by those: a context variable
-marks them, and the loop's task factory wraps each in a coroutine that passes every step on. So every suspension of the
-adapter's code is seen and counted. At the one that `arm` names, the *frost* begins: whatever wakes an adapter's task, it
-does not go on before the `thaw`. What is thrown into it (a cancellation, a failed future) does arrive.
+What an adapter's author wrote runs in tasks that `Freezer.stepped` began, or in tasks begun by those: a context
+variable marks them, and the loop's task factory wraps each in a coroutine that passes every step on. So every
+suspension of the adapter's code is seen and counted. At the one that `arm` names, the *frost* begins: whatever wakes
+an adapter's task, it does not go on before the `thaw`. What is thrown into it (a cancellation, a failed future) does
+arrive.
 
 A cancel, a lost lease or a stop can thus be made to happen at each await of an adapter, one after the other, without
 luck and without sleeping.

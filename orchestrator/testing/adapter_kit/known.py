@@ -73,7 +73,11 @@ def gates(backend: Capabilities) -> Iterator[Known]:
         Known("gpi2, then gpi2 half a turn on", _native(1, _gpi2(0.0), _gpi2(0.5)), {0: 1.0}),
         Known("gpi2, then gpi2 a quarter turn on", _native(1, _gpi2(0.0), _gpi2(0.25)), {0: 0.5, 1: 0.5}),
         Known("ms twice", _native(2, *[Gate("ms", (0, 1), params=(0.0, 0.0, 0.25))] * 2), {3: 1.0}),
-        Known("zz by half a turn between gpi2", _native(2, _gpi2(0.0), Gate("zz", (0, 1), params=turn), _gpi2(0.0)), {0: 1.0}),
+        Known(
+            "gpi2, zz by half a turn, gpi2",
+            _native(2, _gpi2(0.0), Gate("zz", (0, 1), params=turn), _gpi2(0.0)),
+            {0: 1.0},
+        ),
     ]
     return (each for each in known if runs(backend, each.circuit))
 

@@ -227,10 +227,6 @@ class _Emit:
         return getattr(self._emit, name)
 
 
-
-
-
-
 def overrides(adapter: Adapter, method: str) -> bool:
     """Whether an adapter's class has its own version of a method of the contract."""
     return getattr(type(adapter), method) is not getattr(Adapter, method)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.backends.abc import Capabilities
 from orchestrator.lifecycle import JobStatus
@@ -25,7 +25,9 @@ async def check_cancel_waiting(bench: Bench) -> None:
             jobs = await host.submit_all(backend, [bench.circuit(backend, 1)] * min(number, 200))
             await host.frozen(frost, *jobs)
             handed = {attempt.id for attempt in host.watch.taken}
-            waiting = [job for job in jobs if job.id not in handed and not (await host.orchestrator.get(job.id)).terminal]
+            waiting = [
+                job for job in jobs if job.id not in handed and not (await host.orchestrator.get(job.id)).terminal
+            ]
             await host.orchestrator.cancel([job.id for job in waiting[-1:]])
             host.freezer.thaw()
             for job in waiting[-1:]:
@@ -74,7 +76,7 @@ async def check_cancel_stops(bench: Bench) -> None:
         assert late < bench.cancel_s, f"a canceled attempt was answered {late:.1f} s after the cancel"
 
 
-async def _canceled_at(host: Host, backend: Capabilities, at: int, **options: int) -> bool:
+async def _canceled_at(host: Host, backend: Capabilities, at: int, **options: Any) -> bool:
     """Cancel a job at the adapter's await of that number; false if it got through before."""
     frost = host.freezer.arm(at)
     job = await host.submit(backend, **options)

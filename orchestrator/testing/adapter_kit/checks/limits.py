@@ -6,7 +6,6 @@ from orchestrator.backends.abc import Capabilities
 from orchestrator.circuits.gates import GATES
 from orchestrator.circuits.ir import Circuit, Gate
 from orchestrator.circuits.validation import MAX_QUBITS
-from orchestrator.lifecycle import JobStatus
 from orchestrator.model import MAX_SHOTS
 from orchestrator.testing.adapter_kit.bench import Bench, Skipped, plain
 from orchestrator.testing.adapter_kit.host import Host, hosted
@@ -62,5 +61,5 @@ async def _fails(
 ) -> None:
     job = await host.ended(await host.submit(backend, circuit, shots=shots), what)
     failure = job.outcome.failure
-    assert job.status is JobStatus.FAILED and failure is not None, f"{what} ended {job.status}, where it has to fail"
+    assert failure is not None, f"{what} ended {job.status}, where it has to fail"
     assert failure.code in codes, f"{what} failed with {failure.code} ({failure.message}), not {' or '.join(codes)}"

@@ -56,10 +56,14 @@ async def _in_hand(host: Host, at: int) -> list[Job]:
 async def _all_end(host: Host, jobs: Sequence[Job], what: str) -> None:
     for asked, answered in host.watch.recovered:
         strangers = [each for each in answered if not any(each is one for one in asked)]
-        assert not strangers, "recover answered attempts that it was not asked about: it has to choose among those given"
+        assert not strangers, (
+            "recover answered attempts that it was not asked about: it has to choose among those given"
+        )
         if not all(each.recovers for each in host.backends):
             declared = {each.backend for each in host.backends if each.recovers}
-            assert all(each.job.backend in declared for each in answered), "it adopted attempts, and declares no recovers"
+            assert all(each.job.backend in declared for each in answered), (
+                "it adopted attempts, and declares no recovers"
+            )
     for job in jobs:
         ended = await host.ended(job, f"a job in hand when the service {what}")
         assert ended.status is JobStatus.COMPLETED, f"a job in hand when the service {what} is {ended.status}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from orchestrator.backends.abc import Capabilities
+from orchestrator.circuits.ir import Circuit
 from orchestrator.model import Noise, Result
 from orchestrator.testing.adapter_kit import known
 from orchestrator.testing.adapter_kit.bench import Bench, Skipped
@@ -17,7 +18,7 @@ _CERTAIN: Final = 0.999
 
 
 async def check_same_seed(bench: Bench) -> None:
-    """The same seed gives the same counts: alone, among others, and in another process of the service."""
+    """The same seed gives the same counts: alone, among others, and after a restart."""
     async with hosted(bench, seed=1) as host:
         chosen = _seeded(host)
         alone = [await _counted(host, backend, one_by_one=True) for backend in chosen]
@@ -77,7 +78,7 @@ def _shots(host: Host, backend: Capabilities) -> int:
     return min(_SHOTS, host.bench.most_shots(backend))
 
 
-def _circuit(host: Host, backend: Capabilities) -> known.Circuit:
+def _circuit(host: Host, backend: Capabilities) -> Circuit:
     """A random one where results follow the circuit and it can run; else the plain one."""
     random = known.spread(backend)
     return random if backend.physics and known.runs(backend, random) else host.bench.circuit(backend, 1)
@@ -87,16 +88,12 @@ async def _counted(host: Host, backend: Capabilities, *, one_by_one: bool) -> li
     """Seeds and results of a few jobs."""
     circuit, shots = _circuit(host, backend), _shots(host, backend)
     what = f"a job on {backend.backend}"
-    jobs, results = [], []
-    if one_by_one:
-        for _ in range(_JOBS):
-            jobs.append(await host.submit(backend, circuit, shots=shots))
-            results.append(await host.completed(jobs[-1], what))
-    else:
-        for _ in range(_JOBS):
-            jobs.append(await host.submit(backend, circuit, shots=shots))
-        results = [await host.completed(job, what) for job in jobs]
-    return [(job.spec.seed, result) for job, result in zip(jobs, results, strict=True)]
+    jobs = []
+    for _ in range(_JOBS):
+        jobs.append(await host.submit(backend, circuit, shots=shots))
+        if one_by_one:
+            await host.completed(jobs[-1], what)
+    return [(job.spec.seed, await host.completed(job, what)) for job in jobs]
 
 
 def _same(one: Result, two: Result) -> bool:
