@@ -51,6 +51,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         max_circuits: Most circuits in one job.
         noise_models: Accepted noise models by name; empty where none may be asked for.
         error_mitigations: Names of what it can do about errors, for ``GET /backends``.
+        physics: How far results follow the circuit: ``exact`` (its probabilities, but for rounding), ``noisy`` (with
+            errors, as a machine or under a noise model), None where they are something else. The conformance kit
+            compares with known circuits accordingly.
         seeded: Counts are a function of circuit, noise, shots and seed alone.
         concurrency: Attempts (or batches) running at one time.
         batch: Most attempts handed over at once.
@@ -76,6 +79,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     max_circuits: int = 5_000
     noise_models: dict[str, NoiseModel] = msgspec.field(default_factory=dict)
     error_mitigations: tuple[str, ...] = ()
+    physics: str | None = None
     seeded: bool = True
     concurrency: int = 1
     batch: int = 1
