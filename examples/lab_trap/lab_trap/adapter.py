@@ -92,6 +92,7 @@ class LabTrapAdapter(Adapter):
                 qubits=IONS,
                 native_gates=_NATIVE,
                 max_shots=10_000,
+                physics="noisy",
                 seeded=False,  # ions throw their own dice
                 instant_prepare=False,
             )

@@ -1,4 +1,4 @@
-"""An instrument for each test: the program, in a process of its own."""
+"""Instruments: the program, in processes of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
     """Starts an instrument with options of its command line; answers the settings that lead to it."""
     with ExitStack() as stack:
