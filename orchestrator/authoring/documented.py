@@ -37,7 +37,7 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 def shown(value: object) -> str:
     """A value of a capability or a setting as people read it."""
-    if value is None or value == "" or value == () or value == {}:
+    if value is None or (isinstance(value, str | tuple | dict) and not value):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

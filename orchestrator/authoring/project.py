@@ -62,8 +62,8 @@ def names(name: str) -> Names:
     """
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise ProjectRefused(
-            f"{name[:_LONGEST]!r}: a name is made of lower-case letters and digits, with single hyphens between, starts "
-            f"with a letter and has at most {_LONGEST} characters{_suggestion(name)}"
+            f"{name[:_LONGEST]!r}: a name is made of lower-case letters and digits, with single hyphens between, "
+            f"starts with a letter and has at most {_LONGEST} characters{_suggestion(name)}"
         )
     words = re.split("[-_.]", name)
     distribution, module = "-".join(words), "_".join(words)

@@ -81,7 +81,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """What `prepare` found out about a job that may run.
 
     Attributes:
-        compiled: The compiled circuit as `orchestrator.circuits.ir.dumps` writes it; `run` gets it, people can fetch it.
+        compiled: The compiled circuit as `orchestrator.circuits.ir.dumps` writes it, for `run` and for people.
         predicted_execution_ms: Duration of one execution, milliseconds.
         native_gates_1q: Gates of the compiled circuit on one qubit.
         native_gates_2q: The same on two.

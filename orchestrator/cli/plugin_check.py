@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from orchestrator.authoring.inspecting import CHANNELS, adapter_factory, is_installed
+from orchestrator.authoring.inspecting import adapter_factory, is_installed
 from orchestrator.backends.registry import settings_of
 from orchestrator.cli import DONE, NO
 from orchestrator.cli.output import console, emit
 from orchestrator.errors import AdapterUnavailable
+from orchestrator.notify.registry import GROUP as CHANNELS
 from orchestrator.settings import load
 from orchestrator.testing.adapter_kit import CHECKS, Bench, Finding, Report, Verdict, examine
 
-_MARKS = {
+_MARKS: Final = {
     Verdict.KEPT: "[green]kept    [/]",
     Verdict.BROKEN: "[bold red]broken  [/]",
     Verdict.SKIPPED: "[bright_black]left out[/]",
@@ -36,18 +39,19 @@ async def examined(name: str, config: Path | None, backends: tuple[str, ...], *,
         raise AdapterUnavailable(name, "it is a notification channel; hold it to orchestrator.testing.channel_suite")
     if not is_installed(name) and ":" not in name:
         adapter_factory(name)
-    # The kit breaks things on purpose; what the orchestrator would log about that is no news to anybody.
-    structlog.configure(processors=[_silent])
     try:
-        make = adapter_factory(name)
+        with _quiet():
+            make = adapter_factory(name)
+            adapter = make()
     except AdapterUnavailable as problem:
         if as_json:
             emit({"adapter": name, "problem": problem.reason})
         else:
             console().print(f"[bold red]{escape(name)}[/] is unavailable: {escape(problem.reason)}", soft_wrap=True)
         return NO
-    bench = Bench(make, settings=settings_of(make(), settings.plugins), backends=backends)
-    report = await examine(bench) if as_json else await _live(name, bench)
+    bench = Bench(make, settings=settings_of(adapter, settings.plugins), backends=backends)
+    with _quiet():
+        report = await examine(bench) if as_json else await _live(name, bench)
     if as_json:
         emit(_document(name, report))
     else:
@@ -71,7 +75,18 @@ async def _live(name: str, bench: Bench) -> Report:
         return await examine(bench, tell)
 
 
-def _silent(*_: Any) -> structlog.typing.EventDict:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log meanwhile: the kit breaks things on purpose, and tells itself what came of it."""
+    before = structlog.get_config()
+    structlog.configure(processors=[_dropped])
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _dropped(*_: Any) -> structlog.typing.EventDict:
     raise structlog.DropEvent
 
 

@@ -11,10 +11,11 @@ from typing import Any, Final
 import msgspec
 from rich.table import Table
 
-from orchestrator.authoring.documented import section, shown, struct_members, summary
-from orchestrator.authoring.inspecting import BACKENDS, KINDS, adapter_factory, load, opened, settings_type
+from orchestrator.authoring.documented import section, shown, struct_members
+from orchestrator.authoring.inspecting import KINDS, adapter_factory, load, opened, settings_type
 from orchestrator.backends.abc import Adapter
 from orchestrator.backends.capabilities import Capabilities
+from orchestrator.backends.registry import GROUP as BACKENDS
 from orchestrator.backends.registry import settings_of
 from orchestrator.cli import DONE, NO
 from orchestrator.cli.output import console, emit

@@ -1,4 +1,4 @@
-"""``orchestrator plugins``: what is installed beside the core, what it says of itself, and whether it keeps its word."""
+"""``orchestrator plugins``: what there is, what it says of itself, and whether it keeps its word."""
 
 from __future__ import annotations
 

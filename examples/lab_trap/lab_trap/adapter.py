@@ -19,13 +19,13 @@ from typing import Annotated, Final
 import anyio
 import anyio.to_thread
 import msgspec
+
+from lab_trap.driver import Trap, TrapError
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
 from orchestrator.circuits import Circuit, to_native
 from orchestrator.circuits.ir import compact, dumps, loads
 from orchestrator.errors import BackendFault, ExecutionError, InfrastructureFault, SettingsError
 from orchestrator.model import Characterization, Failure, Result
-
-from lab_trap.driver import Trap, TrapError
 
 BACKEND: Final = "lab.trap"
 IONS: Final = 5
@@ -55,7 +55,6 @@ class LabTrapAdapter(Adapter):
 
     name = "lab_trap"
     isolation = "server"  # the one instrument is spoken to from one process
-    _trap: Trap | None = None  # until it is opened
 
     async def open(self, context: AdapterContext) -> None:
         """Read the settings, and stop what an earlier process may have left running.
@@ -80,9 +79,9 @@ class LabTrapAdapter(Adapter):
         await self._stop()
 
     async def _stop(self) -> None:
-        if self._trap is not None:
+        if (trap := getattr(self, "_trap", None)) is not None:  # a failed `open` has made none
             with suppress(OSError):  # it is off, as the watch will tell
-                await anyio.to_thread.run_sync(self._trap.abort)
+                await anyio.to_thread.run_sync(trap.abort)
 
     def capabilities(self) -> list[Capabilities]:
         return [

@@ -21,7 +21,7 @@ class TrapError(Exception):
 
 
 class Trap:
-    """An instrument at an address. Calls block and raise OSError where it cannot be reached, `TrapError` where it refuses.
+    """An instrument at an address. Calls block; OSError: nobody answers, `TrapError`: it refuses.
 
     Args:
         patience_s: Longest silence of the instrument, seconds.

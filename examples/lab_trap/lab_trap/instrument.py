@@ -23,8 +23,12 @@ import argparse
 import asyncio
 import contextlib
 import random
+import subprocess
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from orchestrator.circuits.gates import matrix
 from orchestrator.circuits.ir import Gate
@@ -165,6 +169,19 @@ def _blocks(bits: Sequence[int]) -> Iterator[list[int]]:
             yield [
                 base + sum(bit for place, bit in enumerate(bits) if row >> place & 1) for row in range(2 ** len(bits))
             ]
+
+
+@contextmanager
+def running(**options: float) -> Iterator[dict[str, Any]]:
+    """An instrument in a process of its own, for tests: give its options, get the settings that lead to it."""
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    command = [sys.executable, "-m", "lab_trap.instrument", "--port=0", *given]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        try:
+            assert process.stdout is not None
+            yield {"host": "127.0.0.1", "port": int(process.stdout.readline().rpartition(":")[2])}
+        finally:
+            process.terminate()
 
 
 async def main(arguments: Sequence[str] | None = None) -> None:

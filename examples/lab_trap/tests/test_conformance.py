@@ -1,22 +1,24 @@
 """The adapter keeps the promises of the contract, over a real socket."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from orchestrator.testing.adapter_kit import AdapterConformance, Bench
 
 from lab_trap.adapter import LabTrapAdapter
+from lab_trap.instrument import running
+from orchestrator.testing.adapter_kit import AdapterConformance, Bench
 
-from .conftest import Start
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[dict[str, Any]]:
+    """They lead to one instrument, which loses no ion."""
+    with running() as table:
+        yield table
 
 
 class TestConformance(AdapterConformance):
     """Each promise is a test of its own."""
-
-    @pytest.fixture(scope="class")
-    def settings(self, start: Start) -> dict[str, Any]:
-        """They lead to one instrument, which loses no ion."""
-        return start()
 
     @pytest.fixture
     def bench(self, settings: dict[str, Any]) -> Bench:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 LIMIT_S = 300.0
+BASH = shutil.which("bash") or ""
 
 Shell = Callable[..., str]
 
@@ -34,7 +35,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for module in ("pip", "hatchling"):
         if find_spec(module) is None:
             pytest.skip(f"this environment has no {module} to install a plugin with")
-    if shutil.which("bash") is None:
+    if not BASH:
         pytest.skip("there is no bash")
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False)
@@ -57,7 +58,7 @@ def shell(environment: dict[str, str]) -> Shell:
 
     def run(script: str, cwd: Path, **variables: str) -> str:
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
+            [BASH, "-euo", "pipefail", "-c", script],
             cwd=cwd,
             env={**environment, **variables},
             stdout=subprocess.PIPE,

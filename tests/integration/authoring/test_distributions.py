@@ -6,8 +6,10 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from zipfile import ZipFile
 
-from .conftest import Shell
+from orchestrator.authoring.project import FILES
+from tests.integration.authoring.conftest import BASH, Shell
 
 ROOT = Path(__file__).parents[3]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,22 +31,23 @@ def test_the_walk_of_the_documentation(shell: Shell, environment: dict[str, str]
     listed = json.loads(shell("orchestrator plugins list --json", project))
     assert {"my_lab"} == {each["plugin"] for each in listed if each["distribution"] == "my-lab"}
     with subprocess.Popen(
-        ["bash", "-c", f"exec {serve}"],
+        [BASH, "-c", f"exec {serve}"],
         cwd=project,
         env={**environment, "ORCHESTRATOR_SERVER__PORT": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         encoding="utf-8",
     ) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(4)]
-        exported = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
-        told = shell(use, project, **exported)
-        [job] = re.findall(r'"id":"([0-9a-f-]{36})"', told)
-        assert "my-lab.sim" in told
-        ended = json.loads(shell(f"orchestrator watch {job} --json | tail -1", project, **exported))
-        assert ended["status"] == "completed", ended
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline().strip() for _ in range(4)]
+            exported = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
+            told = shell(use, project, **exported)
+            [job] = re.findall(r'"id":"([0-9a-f-]{36})"', told)
+            assert "my-lab.sim" in told
+            shell(f"orchestrator watch {job}", project, **exported)  # fails unless the job completes
+        finally:
+            process.terminate()
 
 
 def test_every_name_makes_a_project_that_works(shell: Shell, tmp_path: Path) -> None:
@@ -66,3 +69,12 @@ def test_the_lab_trap_is_installed_from_its_folder(shell: Shell) -> None:
     assert re.search(r"\d+ passed", told)
     assert "failed" not in told
     assert "LabTrapAdapter" in shell("orchestrator plugins info lab_trap", folder)
+
+
+def test_the_wheel_carries_the_templates(shell: Shell, tmp_path: Path) -> None:
+    """What `plugins new` writes from is package data: every template is in a built wheel."""
+    shell(f"pip wheel -q --no-deps --no-build-isolation --no-index -w {tmp_path} {ROOT}", tmp_path)
+    [wheel] = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as archive:
+        inside = {name.rpartition("/")[2] for name in archive.namelist() if "/authoring/template/" in name}
+    assert inside == set(FILES)

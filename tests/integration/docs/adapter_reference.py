@@ -23,8 +23,8 @@ PAGE: Final = Path(__file__).parents[3] / "docs" / "adapter-reference.md"
 _HEAD: Final = """\
 # The adapter contract
 
-Every member of `orchestrator.backends.abc` and of what goes through it. [Writing a backend](backends.md) is the walk
-through; this page is made from the code by `python -m tests.integration.docs.adapter_reference`, and a test compares them.
+Every member of `orchestrator.backends.abc` and of what goes through it. [Writing a backend](backends.md) is the
+walk through; `python -m tests.integration.docs.adapter_reference` makes this page from the code, and a test compares.
 `orchestrator plugins check NAME` holds an adapter to all of it.
 
 """
@@ -40,7 +40,7 @@ GROUPS: Final = {
     "Calibrations": ("initial_characterizations",),
 }
 _ATTRIBUTES: Final = {
-    "name": "Names the adapter: in the log, and its table `[plugins.<name>]` of the settings. The name of its entry point."
+    "name": "The name of its entry point, in the log, and of its table `[plugins.<name>]` of the settings.",
 }
 #: What goes in and out.
 _RECORDS: Final = (
@@ -91,7 +91,12 @@ def _lines() -> Iterator[str]:
     for kind in _RECORDS:
         yield from (f"### {kind.__name__}", "", _prose(summary(kind)), "")
         yield from _struct(kind)
-    yield from ("## Faults", "", "Raised by an adapter, or answered in place of a result; all are in `orchestrator.errors`.", "")
+    yield from (
+        "## Faults",
+        "",
+        "Raised by an adapter, or answered in place of a result; all are in `orchestrator.errors`.",
+        "",
+    )
     yield from ("| raise | what becomes of the job |", "|---|---|")
     for fault in _faults():
         parameters = _plain(str(inspect.signature(fault))).removesuffix(" -> None")
@@ -105,7 +110,9 @@ _PLAIN: Final = {
 
 
 def _faults() -> list[type[errors.ExecutionError]]:
-    found = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ExecutionError)]
+    found = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ExecutionError)
+    ]
     return [kind for kind in found if kind.__module__ == errors.__name__]
 
 
