@@ -69,6 +69,7 @@ async def _info(name: str, settings: Settings) -> Info:
         return _channel(points[0], settings)
     if not points and ":" not in name:
         adapter_factory(name)  # says which names there are
+    known: dict[str, Any]
     known = _known(points[0], settings) if points else {"plugin": name, "kind": "backends", "made_by": name}
     try:
         adapter = adapter_factory(name)()
