@@ -168,7 +168,8 @@ class WaitingQueue:
             await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                self._waiters.remove(waiter)
+                if waiter in self._waiters:  # `_wake` may have passed over it already
+                    self._waiters.remove(waiter)
             else:
                 self._wake()
             raise

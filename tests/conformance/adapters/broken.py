@@ -519,7 +519,7 @@ class BlocksTheLoop(Sound):
         return self.measured(attempt)
 
 
-@caught_by("output", "it printed 'running'")
+@caught_by("output", "it printed 'running")
 class Prints(Sound):
     async def run(self, attempt: Attempt) -> Result:
         print("running")  # noqa: T201 - the fault
