@@ -35,6 +35,8 @@ class Fault(NamedTuple):
 
 
 FAULTS: list[Fault] = []
+#: Gives back what was leaked on purpose; for after the test.
+RELEASES: list[Callable[[], object]] = []
 
 
 def caught_by(check: str, words: str) -> Callable[[F], F]:
@@ -496,20 +498,24 @@ class LeaksATask(Sound):
 @caught_by("leaves_nothing", "threads running")
 class LeaksAThread(Sound):
     async def open(self, context: AdapterContext) -> None:
-        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        event = threading.Event()
+        threading.Thread(target=event.wait, daemon=True).start()
+        RELEASES.append(event.set)
 
 
 @caught_by("leaves_nothing", "child processes")
 class LeaksAProcess(Sound):
     async def open(self, context: AdapterContext) -> None:
         command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: ASYNC220 - it is quick
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: ASYNC220 - it is quick
+        RELEASES.append(process.communicate)
 
 
 @caught_by("leaves_nothing", "files open")
 class LeaksAFile(Sound):
     async def open(self, context: AdapterContext) -> None:
-        self.descriptor = os.open(os.devnull, os.O_RDONLY)
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        RELEASES.append(lambda: os.close(descriptor))
 
 
 @caught_by("keeps_the_loop", "broken.py")
