@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.testing.adapter_kit import CHECKS, Bench, Verdict, examine, found
+from orchestrator.testing.adapter_kit import CHECKS, Bench, Finding, Verdict, examine, found
 from orchestrator.testing.adapter_kit.checks import name_of, promise_of
 from tests.conformance.adapters import sound
 from tests.conformance.adapters.broken import FAULTS, RELEASES, BlocksForGood, CountsOneTooMany, Fault, NeverLetsGo
@@ -63,7 +63,7 @@ def test_every_promise_is_a_sentence() -> None:
 
 async def test_a_report_in_plain_words() -> None:
     """A foundation that is broken is told alone: what needs it is not tried. Progress tells each finding."""
-    told = []
+    told: list[Finding] = []
     report = await examine(Bench(CountsOneTooMany), told.append)
     assert [finding.check for finding in report.broken] == ["plain_job"]
     assert report.findings == told
