@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 from functools import cache, partial
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Host:
     """The adapters of this process by what makes them, on one event loop that turns while something runs."""
 
     def __init__(self) -> None:
+        _log_plainly()
         self._runner = asyncio.Runner()
         self._thread = Thread("adapter")
         self._adapters: dict[str, Adapter] = {}
@@ -76,6 +78,20 @@ class Host:
             raise InfrastructureFault(f"the backend did not open in its worker process: {name_of(error)}") from error
         self._adapters[errand.origin] = adapter
         return adapter
+
+
+def _log_plainly() -> None:
+    """One JSON object a line on standard error; without local variables, which may be secret."""
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer(tracebacks),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
 
 
 async def _closed(adapter: Adapter) -> None:

@@ -59,7 +59,7 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
 class PackedOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one attempt: an encoded `Result`, unchecked, or why there is none."""
 
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
     failed: Failed | None = None
 
 
@@ -133,6 +133,6 @@ def _outcome(packed: PackedOutcome) -> Outcome:
     if packed.failed is not None:
         return packed.failed.error()
     try:
-        return _result.decode(packed.result or b"")
+        return _result.decode(packed.result)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return ExecutionError("InternalError", f"invalid result: {error}")

@@ -79,22 +79,23 @@ class Execution:
             AdapterUnavailable: It asks for worker processes and cannot run there.
         """
         self.context = context
-        isolation = self.adapter.isolation
-        if not move:
-            self._obstacle = "dispatch.blocking is warn"
-        if isolation == "server":
-            self._obstacle = "it asks to stay"
-            return
+        self._obstacle = self._obstacle_to(move)
+        if self.adapter.isolation == "worker":
+            if not self._origin:
+                raise AdapterUnavailable(self.adapter.name, f"no run in a worker process: {self._obstacle}")
+            self.hosted = True
+
+    def _obstacle_to(self, move: bool) -> str:
+        """Why the adapter cannot be moved; empty where it can."""
+        if self.adapter.isolation == "server":
+            return "it asks to stay"
+        if self.adapter.isolation == "auto" and not move:
+            return "dispatch.blocking is warn"
         try:
             self._origin = origin_of(self.adapter, self.made_by)
         except NotHostable as error:
-            self._obstacle = str(error)
-            if isolation == "worker":
-                raise AdapterUnavailable(self.adapter.name, f"no run in a worker process: {error}") from error
-            return
-        self.hosted = isolation == "worker"
-        if move:
-            self._obstacle = ""
+            return str(error)
+        return ""
 
     def move(self, reason: str) -> bool:
         """Have further runs go to worker processes; answers whether they do."""

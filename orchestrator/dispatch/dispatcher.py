@@ -109,6 +109,26 @@ class Dispatcher:
         for draft in drafts:
             self._inputs.pop(draft.job.id, None)
 
+    def claim(self, drafts: Sequence[Draft]) -> Callable[[], None]:
+        """Let single jobs for which somebody waits begin in the commit that stores them; see `Claim`."""
+        claimed: list[tuple[Line, Draft, Job]] = []
+        for draft in drafts:
+            job = draft.job
+            body = self._inputs.get(job.id)
+            if body is None or job.status is not JobStatus.READY or job.parent_id is not None:
+                continue
+            line = self.lines.get(job.spec.backend)
+            if line is not None and (begun := line.claim(job, body)) is not None:
+                draft.job = begun
+                claimed.append((line, draft, job))
+
+        def unclaim() -> None:
+            for line, draft, job in claimed:
+                draft.job = job
+                line.unclaim(job.id)
+
+        return unclaim
+
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
         for event, job in entries:
@@ -119,7 +139,9 @@ class Dispatcher:
                 continue
             if event.kind is EventKind.JOB_SUBMITTED:
                 body = self._inputs.pop(job.id, None)
-                if job.status in WAITING:
+                if job.status is JobStatus.STARTED:
+                    line.grant(job)
+                elif job.status in WAITING:
                     queue = line.ready if job.status is JobStatus.READY else line.submitted
                     if body is None:
                         queue.overlook(job.id)
@@ -245,10 +267,17 @@ class Dispatcher:
             await self._clock.sleep(self._settings.lease_s / 3)
 
     async def _keep_time(self) -> None:
-        """Limits and delays of all lines. Waits for the store alone, never for an adapter."""
-        resync_at = self._clock.monotonic()
+        """Limits and delays of all lines. Waits for the store alone, never for an adapter.
+
+        Where the whole event loop stood still, nobody could vouch for anything: leases are longer by that time.
+        """
+        tick_s = min(TICK_S, self._settings.lease_s / 3)
+        resync_at = due = self._clock.monotonic()
         while True:
             now = self._turned = self._clock.monotonic()
+            if now - due > tick_s:
+                for line in self.lines.values():
+                    line.leases.extend(now - due)
             for line in self.lines.values():
                 try:
                     for lease in await line.enforce_limits():
@@ -263,7 +292,8 @@ class Dispatcher:
                     log.exception("keeping time failed", backend=line.backend)
             if now >= resync_at:
                 resync_at = now + RESYNC_S
-            await self._clock.sleep(min(TICK_S, self._settings.lease_s / 3))
+            due = self._clock.monotonic() + tick_s
+            await self._clock.sleep(tick_s)
 
     async def _enforce_queue_limit(self, line: Line) -> None:
         """Fail what has waited too long, oldest first: pages until one has nothing of the kind."""

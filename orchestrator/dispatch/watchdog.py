@@ -129,7 +129,9 @@ class Watchdog:
                 return
             if not self._wait_for_answer(self._every_s):
                 self._look()
-                self._wait_for_answer(None)
+                while not self._wait_for_answer(self._every_s):
+                    if self._loop.is_closed():  # with our question in it
+                        return
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped, self._every_s)
 
@@ -138,7 +140,7 @@ class Watchdog:
             self._answered = self._asked
             self._changed.notify()
 
-    def _wait_for_answer(self, limit_s: float | None) -> bool:
+    def _wait_for_answer(self, limit_s: float) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: self._stopped or self._answered == self._asked, limit_s)
 

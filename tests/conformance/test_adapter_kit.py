@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.testing.adapter_kit import CHECKS, Bench, Verdict, examine, found
+from orchestrator.testing.adapter_kit import CHECKS, Bench, Finding, Verdict, examine, found
 from orchestrator.testing.adapter_kit.checks import name_of, promise_of
 from tests.conformance.adapters import sound
-from tests.conformance.adapters.broken import FAULTS, BlocksForGood, CountsOneTooMany, Fault, NeverLetsGo
+from tests.conformance.adapters.broken import FAULTS, RELEASES, BlocksForGood, CountsOneTooMany, Fault, NeverLetsGo
 
 BY_NAME = {name_of(check): check for check in CHECKS}
 #: Nothing sound waits so long, and what hangs shall not hold up the tests.
@@ -21,6 +22,13 @@ def bench_of(fault: Fault) -> Bench:
     """A patient bench, but for what never ends."""
     hangs = "did not end" in fault.words or "no more jobs" in fault.words or "for good" in fault.words
     return Bench(fault.adapter, limit_s=QUICK_S if hangs else LIMIT_S, cancel_s=0.2)
+
+
+@pytest.fixture(autouse=True)
+def _released() -> Iterator[None]:
+    yield
+    while RELEASES:
+        RELEASES.pop()()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.adapter.__name__)
@@ -55,7 +63,7 @@ def test_every_promise_is_a_sentence() -> None:
 
 async def test_a_report_in_plain_words() -> None:
     """A foundation that is broken is told alone: what needs it is not tried. Progress tells each finding."""
-    told = []
+    told: list[Finding] = []
     report = await examine(Bench(CountsOneTooMany), told.append)
     assert [finding.check for finding in report.broken] == ["plain_job"]
     assert report.findings == told

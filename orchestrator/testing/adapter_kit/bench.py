@@ -56,7 +56,7 @@ class Bench:
     circuit: Callable[[Capabilities, int], Circuit] = plain
     options: Mapping[str, Any] = field(default_factory=dict)
     limit_s: float = 20.0
-    cancel_s: float = 2.0
+    cancel_s: float = 1.0
     shots: int = 10_000
     workers: int = 1
 

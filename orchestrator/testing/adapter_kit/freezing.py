@@ -29,21 +29,27 @@ class Freezer:
     """See the module; for the event loop it is made on, whose task factory it replaces.
 
     Attributes:
-        count: Suspensions since `arm`.
+        count: Suspensions since `arm` that counted.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self._at = 0
+        self._counting = True
         self._frost: asyncio.Event | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._loop.set_task_factory(self._task)
 
-    def arm(self, at: int = 1) -> asyncio.Event:
-        """Freeze at the suspension number `at` from now; the event tells that it has come."""
+    def arm(self, at: int = 1, *, handed: bool = False) -> asyncio.Event:
+        """Freeze at the suspension number `at` from now; the event tells that it has come.
+
+        Args:
+            handed: Count from when the adapter has been handed an attempt.
+        """
         self.count, self._at = 0, at
+        self._counting = not handed
         self._closed = False
         self._frost = asyncio.Event()
         return self._frost
@@ -64,10 +70,14 @@ class Freezer:
         finally:
             _INSIDE.reset(token)
 
+    def handed(self) -> None:
+        """Called when the adapter was handed an attempt."""
+        self._counting = True
+
     def suspended(self) -> None:
         """Called at each suspension of the adapter's code."""
-        self.count += 1
-        if self.count == self._at and self._frost is not None:
+        self.count += self._counting
+        if self.count == self._at and self._frost is not None and not self._frost.is_set():
             self._closed = True
             self._frost.set()
 

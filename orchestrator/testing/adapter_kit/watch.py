@@ -140,6 +140,7 @@ class Watch:
 
     def took(self, backend: str, attempts: Sequence[Attempt]) -> None:
         """Attempts were handed over."""
+        self.freezer.handed()
         self.taken += attempts
         self.held.update(dict.fromkeys(attempts))
         held = sum(attempt.job.backend == backend for attempt in self.held)

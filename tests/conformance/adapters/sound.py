@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from orchestrator.backends.abc import (
     Adapter,
@@ -50,7 +51,7 @@ class Sound(Adapter):
     """One coroutine per job: an exact simulator of few qubits."""
 
     name = "sound"
-    declared: dict[str, Any] = {}
+    declared: ClassVar[dict[str, Any]] = {}
 
     def capabilities(self) -> Sequence[Capabilities]:
         return [
@@ -79,7 +80,7 @@ class Sound(Adapter):
 class SoundBatch(Sound):
     """Batches."""
 
-    declared = {"batch": 4}
+    declared: ClassVar[dict[str, Any]] = {"batch": 4}
 
     async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
         await anyio.sleep(0.001)
@@ -89,7 +90,12 @@ class SoundBatch(Sound):
 class SoundStream(Sound):
     """The full form: a QPU that compiles, tells progress, is calibrated, vouches for what it runs."""
 
-    declared = {"instant_prepare": False, "native_gates": ("gpi", "gpi2", "ms"), "kind": "qpu", "concurrency": 1}
+    declared: ClassVar[dict[str, Any]] = {
+        "instant_prepare": False,
+        "native_gates": ("gpi", "gpi2", "ms"),
+        "kind": "qpu",
+        "concurrency": 1,
+    }
 
     async def open(self, context: AdapterContext) -> None:
         self.context = context
@@ -111,7 +117,7 @@ class SoundStream(Sound):
     async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
         answers: list[Prepared | Failure] = []
         for attempt in attempts:
-            await anyio.sleep(0)
+            await checkpoint()
             names = {gate.name for gate in attempt.circuit.gates}
             foreign = attempt.circuit.gateset == "native" and names - set(self.declared["native_gates"])
             if foreign:

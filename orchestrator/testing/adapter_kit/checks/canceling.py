@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+import anyio
+
 from orchestrator.backends.abc import Capabilities
 from orchestrator.lifecycle import JobStatus
 from orchestrator.testing.adapter_kit.bench import Bench, Skipped
@@ -12,6 +14,10 @@ from orchestrator.testing.adapter_kit.host import Host, hosted
 
 #: Awaits of one job to cancel at, the first ones: who polls has no end of them.
 _MOST_AWAITS: Final = 24
+#: A cancel that takes too long counts if it does so every time: others may have had the processor once.
+_TRIES: Final = 3
+#: How much later than it may come a late answer is waited for, seconds.
+_LATE_S: Final = 0.2
 #: Waits' limits that the awaits of one backend may take in all.
 _LIMITS: Final = 2.0
 
@@ -61,19 +67,31 @@ async def check_cancel_stops(bench: Bench) -> None:
             began = time.monotonic()
             await host.run(backend)
             usual_s = time.monotonic() - began
+            until = time.monotonic() + _LIMITS * bench.limit_s
             for at in range(1, _MOST_AWAITS + 1):
-                going = await _canceled_at(host, backend, at, shots=bench.most_shots(backend))
-                asked = time.monotonic()
-                await host.usable(backend, f"one that was canceled at await {at}")
-                waited_s = time.monotonic() - asked - usual_s * backend.concurrency
-                assert waited_s < bench.cancel_s, (
-                    f"on {backend.backend}, a canceled attempt kept the backend busy for {waited_s:.1f} s more; "
-                    f"declare cancel=False where executions cannot be stopped"
-                )
-                if not going:
+                for _ in range(_TRIES):
+                    going, busy_s = await _busy(host, backend, at)
+                    if busy_s - usual_s * backend.concurrency < bench.cancel_s:
+                        break
+                else:
+                    raise AssertionError(
+                        f"on {backend.backend}, a canceled attempt kept the backend busy for {busy_s:.1f} s more; "
+                        f"declare cancel=False where executions cannot be stopped"
+                    )
+                if not going or time.monotonic() > until:
                     break
+        if host.watch.canceled:
+            await anyio.sleep(bench.cancel_s + _LATE_S)  # what comes too late comes after this
         late = max(host.watch.late.values(), default=0.0)
         assert late < bench.cancel_s, f"a canceled attempt was answered {late:.1f} s after the cancel"
+
+
+async def _busy(host: Host, backend: Capabilities, at: int) -> tuple[bool, float]:
+    """Cancel a long job at that await, if it gets there; how long other jobs take from then on, seconds."""
+    going = await _canceled_at(host, backend, at, shots=host.bench.most_shots(backend))
+    asked = time.monotonic()
+    await host.usable(backend, f"one that was canceled at await {at}")
+    return going, time.monotonic() - asked
 
 
 async def _canceled_at(host: Host, backend: Capabilities, at: int, **options: Any) -> bool:

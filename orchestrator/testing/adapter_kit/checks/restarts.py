@@ -15,36 +15,36 @@ from orchestrator.testing.adapter_kit.host import Host, hosted
 #: Jobs on each backend, beyond what it holds at one time, and in all.
 _WAITING: Final = 2
 _MOST_JOBS: Final = 40
-#: Awaits at which the stop or the crash comes.
-_AWAITS: Final = (1, 2, 3, 6)
+#: Awaits at which the stop or the crash comes, and whether they count from the first attempt handed over.
+_MOMENTS: Final = ((1, False), (1, True), (2, True), (4, True))
 
 
 async def check_stop(bench: Bench) -> None:
     """Stopped with work in hand, and started again: every job ends once."""
-    for at in _AWAITS:
+    for at, handed in _MOMENTS:
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder)
             async with hosted(bench, data=data) as host:
-                jobs = await _in_hand(host, at)
+                jobs = await _in_hand(host, at, handed=handed)
             async with hosted(bench, data=data) as host:
                 await _all_end(host, jobs, "was stopped")
 
 
 async def check_crash(bench: Bench) -> None:
     """Killed with work in hand, and started again: every job ends once, and only attempts asked about are adopted."""
-    for at in _AWAITS:
+    for at, handed in _MOMENTS:
         with tempfile.TemporaryDirectory() as folder:
             before, after = Path(folder, "before"), Path(folder, "after")
             async with hosted(bench, data=before) as host:
-                jobs = await _in_hand(host, at)
+                jobs = await _in_hand(host, at, handed=handed)
                 host.snapshot(after)
             async with hosted(bench, data=after) as host:
                 await _all_end(host, jobs, "was killed")
 
 
-async def _in_hand(host: Host, at: int) -> list[Job]:
+async def _in_hand(host: Host, at: int, *, handed: bool) -> list[Job]:
     """Jobs on every backend, some of them taken, the adapter frozen."""
-    frost = host.freezer.arm(at)
+    frost = host.freezer.arm(at, handed=handed)
     jobs: list[Job] = []
     for backend in host.backends:
         number = min(backend.concurrency * backend.batch + _WAITING, _MOST_JOBS)
