@@ -35,7 +35,7 @@ GROUPS: Final = {
     "Opening and closing": ("open", "aclose"),
     "Before a job is ready": ("prepare", "predict_ms", "wall_ms"),
     "Running jobs: implement one": ("run", "run_batch", "serve"),
-    "Where runs are executed": ("isolation", "isolated_memory_mb"),
+    "Where runs are executed": ("isolation", "isolated_memory_mb", "stoppable"),
     "While jobs run": ("cancel", "heartbeat", "recover"),
     "Calibrations": ("initial_characterizations",),
 }
