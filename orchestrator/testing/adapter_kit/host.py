@@ -194,7 +194,13 @@ async def hosted(
     freezer = Freezer()
     watch = Watch(adapter, freezer)
     settings = Settings(
-        dispatch=DispatchSettings(drain_s=0.0, lease_s=lease_s, retry_base_s=0.0, max_failed_attempts=_TRIES),
+        dispatch=DispatchSettings(
+            drain_s=0.0,
+            lease_s=lease_s,
+            retry_base_s=0.0,
+            max_failed_attempts=_TRIES,
+            blocked_ms=0,  # what blocks is looked for by a check, and not moved out of its sight
+        ),
         storage=StorageSettings(synchronous="NORMAL"),  # no power is cut here
         workers=WorkerSettings(count=bench.workers),
         plugins={adapter.name: dict(bench.settings)},

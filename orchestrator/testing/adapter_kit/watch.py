@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities, Emit, Prepared, Ready
+from orchestrator.backends.threads import called
 from orchestrator.dispatch.results import InvalidResult, checked
 from orchestrator.errors import ExecutionError
 from orchestrator.model import Characterization, Failure, Result
@@ -81,10 +82,10 @@ class Watch:
 
         return watched
 
-    def _prepare(self, prepare: Callable[..., Awaitable[list[Prepared | Failure]]]) -> Any:
-        async def watched(attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+    def _prepare(self, prepare: Callable[..., Any]) -> Any:
+        async def watched(attempts: Sequence[Attempt]) -> Sequence[Prepared | Failure]:
             self.prepared += attempts
-            return await self.freezer.stepped(prepare(attempts))
+            return await self.freezer.stepped(called(prepare, attempts))
 
         return watched
 

@@ -18,8 +18,8 @@ from orchestrator.backends.abc import (
     Emit,
     Prepared,
     Ready,
-    guarded,
 )
+from orchestrator.backends.guarding import guarded
 from orchestrator.circuits import ir
 from orchestrator.circuits.gates import matrix
 from orchestrator.errors import ExecutionError, UserFault
@@ -137,8 +137,7 @@ class SoundStream(Sound):
                 await self.serve_one(attempt, emit)
 
     async def serve_one(self, attempt: Attempt, emit: Emit) -> None:
-        with anyio.CancelScope() as scope:
-            self._scopes[attempt] = scope
+        with self.stoppable(attempt) as scope:
             self.running.add(attempt)
             try:
                 if not await emit.started([attempt]):
@@ -146,7 +145,6 @@ class SoundStream(Sound):
                 outcome = await guarded(self.step(attempt, emit))
             finally:
                 self.running.discard(attempt)
-                self._scopes.pop(attempt, None)
         if not scope.cancelled_caught:
             await emit.finished([(attempt, outcome)])
 

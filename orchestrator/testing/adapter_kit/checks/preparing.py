@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from orchestrator.backends.abc import Attempt, Prepared
+from orchestrator.backends.threads import called
 from orchestrator.circuits import ir
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Failure
@@ -16,11 +17,11 @@ async def check_prepare_repeatable(bench: Bench) -> None:
     """`prepare` answers the same when it is asked again, in any order, by another adapter too: it leaves no trace."""
     async with hosted(bench) as host:
         attempts = await _prepared(host)
-        first = await host.adapter.prepare(attempts)
-        second = await host.adapter.prepare(attempts)
-        backwards = (await host.adapter.prepare(attempts[::-1]))[::-1]
+        first = await called(host.adapter.prepare, attempts)
+        second = await called(host.adapter.prepare, attempts)
+        backwards = (await called(host.adapter.prepare, attempts[::-1]))[::-1]
     async with hosted(bench) as host:
-        other = await host.adapter.prepare(attempts)
+        other = await called(host.adapter.prepare, attempts)
     assert len(first) == len(attempts), f"prepare gave {len(first)} answers for {len(attempts)} attempts"
     for answers, when in (
         (second, "when asked again"),
@@ -33,7 +34,7 @@ async def check_prepare_repeatable(bench: Bench) -> None:
 async def check_prepare_answers(bench: Bench) -> None:
     """`prepare` answers a `Prepared` whose compiled circuit can be read, or a `Failure`; a dry run ends with it."""
     async with hosted(bench) as host:
-        for answer in await host.adapter.prepare(await _prepared(host)):
+        for answer in await called(host.adapter.prepare, await _prepared(host)):
             assert isinstance(answer, Prepared | Failure), f"prepare answered a {type(answer).__name__}"
             if isinstance(answer, Prepared) and answer.compiled is not None:
                 try:
