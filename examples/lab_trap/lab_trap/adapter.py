@@ -2,9 +2,10 @@
 
 Theory of operation
 -------------------
-`prepare` compiles to the trap's own pulses while a job is ``submitted``. `run` is a plain function: it runs in a
-thread, and blocks there on the instrument. `serve` is the usual one with a watch beside it, which asks the instrument
-how it is every few seconds and tells what it hears: interlocks and silence as availability, calibrations as such.
+`prepare` compiles to the trap's own pulses while a job is ``submitted``. `prepare` and `run` are plain functions: they
+run in threads, and `run` blocks there on the instrument. `serve` is the usual one with a watch beside it, which asks
+the instrument how it is every few seconds and tells what it hears: interlocks and silence as availability,
+calibrations as such.
 Each attempt runs under a tag of its own, by which `cancel` stops that one and never another.
 """
 
@@ -99,7 +100,8 @@ class LabTrapAdapter(Adapter):
 
     # -- submitted: the compile step --------------------------------------------------------
 
-    async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+    def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+        """In a thread too: compiling a large circuit keeps nobody waiting."""
         return [_compiled(attempt) for attempt in attempts]
 
     # -- started: one program at a time -----------------------------------------------------
