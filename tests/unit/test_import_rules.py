@@ -27,7 +27,7 @@ LEVELS = (
     {"service"},
     {"telemetry", "testing", "client"},
     {"api", "console"},
-    {"bench"},
+    {"bench", "authoring"},
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
