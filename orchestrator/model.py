@@ -343,7 +343,8 @@ class BackendState(msgspec.Struct, frozen=True, kw_only=True):
         backend: Its name.
         status: As of `Standing`.
         reason: Why not, for people.
-        queued: Waiting jobs; the dispatcher fills it in, and `running`, those the adapter has in hand.
+        queued: Waiting jobs; the dispatcher fills it in.
+        running: Jobs its adapter has in hand; filled in likewise.
         average_queue_ms: How long jobs waited of late, milliseconds; filled in where the adapter does not know better.
         updated_at: When this was so, Unix milliseconds; now where it is left out.
         characterization_id: The newest calibration.
