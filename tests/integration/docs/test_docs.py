@@ -24,6 +24,7 @@ from orchestrator.events import EventKind
 from orchestrator.lifecycle import JobStatus
 from orchestrator.testing.adapter_kit import CHECKS, Bench
 from orchestrator.testing.adapter_kit.checks import name_of, promise_of
+from tests.integration.docs import adapter_reference
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -201,6 +202,14 @@ def test_every_resource_is_documented() -> None:
     for surface in (V04, V03):
         for path in {f"{surface.prefix}/{route.path.split('/')[1]}" for route in surface.routes}:
             assert path in text, path
+
+
+def test_the_adapter_reference_is_the_contract() -> None:
+    """docs/adapter-reference.md has every member of an adapter once, explained, and says what the code says."""
+    assert sorted(sum(adapter_reference.GROUPS.values(), ())) == sorted(adapter_reference.members())
+    written = adapter_reference.PAGE.read_text("utf-8")
+    assert written == adapter_reference.page(), "python -m tests.integration.docs.adapter_reference writes it anew"
+    assert [line for line in written.splitlines() if re.search(r"\|\s*\|$", line)] == []
 
 
 def test_every_promise_of_adapters_is_documented() -> None:
