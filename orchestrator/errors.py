@@ -7,6 +7,7 @@ bytes of a request.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -45,6 +46,15 @@ class BackendNotFound(InvalidRequest):
     def __init__(self, backend: str, known: tuple[str, ...]) -> None:
         listing = ", ".join(known) or "none"
         super().__init__(f"unknown backend; available: {listing}", code="unknown_backend", fields=("backend",))
+        self.backend = backend
+
+
+class BackendRetired(InvalidRequest):
+    """The backend is known, and its adapter is disabled: it takes no new jobs."""
+
+    def __init__(self, backend: str, adapter: str) -> None:
+        message = f"{backend} takes no jobs: its adapter {adapter} is disabled"
+        super().__init__(message, code="backend_retired", fields=("backend",))
         self.backend = backend
 
 
@@ -264,6 +274,18 @@ class AdapterUnavailable(OrchestratorError):
         super().__init__(f"adapter {name!r} is unavailable: {reason}")
         self.name = name
         self.reason = reason
+
+
+class AdapterNotFound(OrchestratorError):
+    """No enabled adapter has that name, or several have."""
+
+    code = "not_found"
+
+    def __init__(self, name: str, enabled: Sequence[str]) -> None:
+        number = enabled.count(name)
+        problem = f"{number} adapters are called {name}" if number else f"no enabled adapter is called {name}"
+        super().__init__(f"{problem}; enabled: {', '.join(enabled) or 'none'}")
+        self.name = name
 
 
 class ChannelUnavailable(InvalidRequest):

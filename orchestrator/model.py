@@ -321,14 +321,29 @@ class Characterization(msgspec.Struct, frozen=True, kw_only=True):
     timing: dict[str, float]
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a backend takes jobs, as the log last told it.
+
+    Attributes:
+        status: ``available``; ``unavailable``: its jobs wait; ``retired``: no adapter serves it, so none are accepted.
+        reason: Why it is not available, for people.
+        paused: The operator's words for a pause, which outlives the server; None where it is not paused.
+    """
+
+    backend: str
+    status: str = "available"
+    reason: str = ""
+    paused: str | None = None
+
+
 class BackendState(msgspec.Struct, frozen=True, kw_only=True):
     """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves.
 
     Attributes:
         backend: Its name.
-        status: ``available``, or why not in a word of the vendor contract.
+        status: As of `Standing`.
         reason: Why not, for people.
-        queued: Waiting jobs; the dispatcher fills it in.
+        queued: Waiting jobs; the dispatcher fills it in, and `running`, those the adapter has in hand.
         average_queue_ms: How long jobs waited of late, milliseconds; filled in where the adapter does not know better.
         updated_at: When this was so, Unix milliseconds; now where it is left out.
         characterization_id: The newest calibration.
@@ -338,6 +353,7 @@ class BackendState(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "available"
     reason: str | None = None
     queued: int = 0
+    running: int = 0
     average_queue_ms: int = 0
     updated_at: int = 0
     characterization_id: str | None = None

@@ -83,11 +83,11 @@ class Drafter:
         """The drafts of one request: a job, or a parent followed by its children.
 
         Raises:
-            BackendNotFound: Nothing serves that backend.
+            BackendNotFound, BackendRetired: Nothing serves that backend; or no longer.
             InvalidRequest: Shots, seed, noise model or number of circuits are out of range.
         """
         backend = self.backends.resolve(request.backend)
-        capabilities = self.backends.capabilities(backend)
+        capabilities = self.backends.accepting(backend)
         _check_request(request, capabilities)
         if sum(len(circuit.gates) + 1 for circuit in request.circuits) > INLINE_GATES:
             measured = await anyio.to_thread.run_sync(measure, request.circuits, request.multi)

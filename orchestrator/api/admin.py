@@ -14,6 +14,7 @@ of projects and keys, which are ISO 8601. Everything that commands need:
 ``GET /jobs/{id}/result``                 `Result`, once completed
 ``POST /jobs/cancel``, ``/jobs/delete``   ``{"ids"}`` -> ``{"ids", "answers"}``; ``{"ids"}``
 ``GET /backends``                         list of ``{"capabilities", "state"}``
+``/backends/{backend}``, ``/adapters``    pause, drain, enable, disable, restart: see `orchestrator.api.fleet`
 ``POST /verify``                          `orchestrator.storage.abc.Report`
 ``GET /events/v1``                        the feed, as on the TCP port
 ``/hooks/v1``                             notification rules, as on the TCP port
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from orchestrator.api import health, hooks
+from orchestrator.api import fleet, health, hooks
 from orchestrator.api.endpoint import Access, Call, Context, Route, Surface, decoder, install, reply
 from orchestrator.api.feed import routes as feed
 from orchestrator.api.feed.hub import Hub
@@ -177,6 +178,7 @@ ROUTES: Final = (
     Route("POST", "/jobs/delete", Access.OWNER, delete),
     Route("GET", "/backends", Access.OWNER, backends),
     Route("POST", "/verify", Access.OWNER, verify),
+    *fleet.ROUTES,
     *health.ROUTES,
 )
 

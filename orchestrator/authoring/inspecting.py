@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from orchestrator.backends.abc import Adapter, AdapterContext
-from orchestrator.backends.registry import GROUP as BACKENDS
+from orchestrator.backends.discovery import GROUP as BACKENDS
 from orchestrator.clock import SystemClock, uuid7_factory
 from orchestrator.errors import AdapterUnavailable
 from orchestrator.notify.registry import GROUP as CHANNELS

@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from orchestrator.backends.registry import GROUP
+from orchestrator.backends.discovery import GROUP
 
 #: Template -> path in the project; both may hold names.
 FILES: Final = {

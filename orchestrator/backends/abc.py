@@ -133,7 +133,8 @@ class Emit(Protocol):
     async def availability(self, available: bool, reason: str = "") -> None:
         """The backend can, or cannot, run jobs now; recorded as ``backend.changed`` where that is news.
 
-        While it cannot, its jobs wait and nothing is handed out.
+        While it cannot, its jobs wait and nothing is handed out, not to `prepare` either. It holds beside the
+        operator's pause, which this does not end, and until `serve` ends: one that begins anew begins available.
         """
         ...
 

@@ -53,6 +53,13 @@ def name_of(error: Exception) -> str:
     return error.name if isinstance(error, Escaped) else type(error).__name__
 
 
+def reason_of(error: Exception) -> str:
+    """What was raised and what it says, for people; taken out of groups that hold nothing else."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, Escaped) else f"{type(error).__name__}: {error}"
+
+
 def _told(error: Exception) -> ExecutionError | None:
     """What the adapter said, also where a task group of its own has wrapped that."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:

@@ -32,7 +32,7 @@ COMMANDS: Final = {
     "events": "Print the events after a cursor, and follow them.",
     "jobs": "List jobs, or show one with its results.",
     "cancel": "Cancel jobs.",
-    "backends": "List backends.",
+    "backends": "List backends; pause, resume and drain them.",
     "projects": "Add and list projects.",
     "keys": "Add, list and revoke API keys.",
     "hooks": "Notify people and programs of what happens to jobs.",

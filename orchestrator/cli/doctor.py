@@ -65,6 +65,28 @@ def _findings(data: Path, config: Path | None) -> Iterator[Finding]:
         if each.loads != "yes":
             yield Finding(f"plugin {each.plugin}", False, each.loads)
     yield _look("data folder", lambda: _folder(data))
+    yield from _adapters(data)
+
+
+def _adapters(data: Path) -> Iterator[Finding]:
+    """What the server that runs in the folder could not open, and backends that take no jobs."""
+    from orchestrator.api.admin_socket import served  # noqa: PLC0415
+
+    if not served(data):
+        return
+    from orchestrator.cli.fleet import fleet_of  # noqa: PLC0415
+
+    try:
+        adapters, backends = fleet_of(data)
+    except Exception as error:
+        yield Finding("server", False, str(error) or type(error).__name__)
+        return
+    for adapter in adapters:
+        if adapter["reason"]:
+            yield Finding(f"adapter {adapter['name']}", False, adapter["reason"])
+    for state in backends:
+        if state["status"] != "available":
+            yield Finding(f"backend {state['backend']}", False, f"{state['status']}: {state['reason']}")
 
 
 def _look(what: str, look: Callable[[], str]) -> Finding:

@@ -63,6 +63,7 @@ class OwnerClient(Client):
             BackendInfo(
                 backend=each.capabilities.backend,
                 status=each.state.status,
+                reason=each.state.reason,
                 qubits=each.capabilities.qubits,
                 average_queue_time=each.state.average_queue_ms,
                 noise_models=list(each.capabilities.noise_models),

@@ -15,7 +15,7 @@ from orchestrator.authoring.documented import section, shown, struct_members
 from orchestrator.authoring.inspecting import KINDS, adapter_factory, load, opened, settings_type
 from orchestrator.backends.abc import Adapter
 from orchestrator.backends.capabilities import Capabilities
-from orchestrator.backends.registry import GROUP as BACKENDS
+from orchestrator.backends.discovery import GROUP as BACKENDS
 from orchestrator.backends.registry import settings_of
 from orchestrator.cli import DONE, NO
 from orchestrator.cli.output import console, emit

@@ -8,12 +8,17 @@ from pathlib import Path
 import click
 
 from orchestrator.cli import DONE, NO
+from orchestrator.cli.fleet import disable, enable, restart
 from orchestrator.cli.options import config_option, json_option
 
 
 @click.group()
 def command() -> None:
-    """Make, list, describe and check plugins."""
+    """Make, list, describe and check plugins; enable, disable and restart them on a running server."""
+
+
+for each in (enable, disable, restart):
+    command.add_command(each)
 
 
 @command.command()

@@ -90,10 +90,15 @@ class JobList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackendInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A backend as the contract shows it."""
+    """A backend as the contract shows it.
+
+    Attributes:
+        reason: Why it is not available; told to the owner of the data folder alone.
+    """
 
     backend: str
     status: str
+    reason: str | None = None
     qubits: int
     average_queue_time: int = 0
     noise_models: list[str] = []

@@ -70,7 +70,12 @@ class Preparer:
     async def _run(self) -> None:
         line = self._line
         while True:
+            await line.opened()
             entries = await line.submitted.take(BATCH)
+            if not line.open:
+                for entry in entries:
+                    line.submitted.put_back(entry, 0.0)
+                continue
             held = {entry.job.id for entry in entries}
             line.preparing.update(held)
             try:

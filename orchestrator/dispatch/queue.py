@@ -139,17 +139,22 @@ class WaitingQueue:
         heapq.heappush(self._due, (self._clock.monotonic() + delay_s, job_id))
 
     def release_due(self) -> None:
-        """Let delayed entries whose time has come run before the others; what is still worked on stays delayed."""
+        """Let delayed entries whose time has come run before the others, in the order they came due.
+
+        What is still worked on stays delayed.
+        """
         now = self._clock.monotonic()
-        held = []
+        held, released = [], []
         while self._due and self._due[0][0] <= now:
             job_id = heapq.heappop(self._due)[1]
             if job_id in self._held:
                 held.append((now, job_id))
             elif (entry := self._delayed.pop(job_id, None)) is not None:
-                self._append(entry)
-                self._entries.move_to_end(job_id, last=False)
-                self._wake()
+                released.append(entry)
+        for entry in reversed(released):
+            self._append(entry)
+            self._entries.move_to_end(entry.job.id, last=False)
+            self._wake()
         for due in held:
             heapq.heappush(self._due, due)
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from orchestrator.events import Event, EventKind
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project, Session
+from orchestrator.model import ApiKey, Characterization, Job, Project, Session, Standing
 from orchestrator.storage.outbox import Outbox
 
 
@@ -89,10 +89,14 @@ class Apply:
 
 @dataclass(slots=True)
 class Record:
-    """Record an event that moves no job, and the calibration it tells of. The sequence is assigned by the store."""
+    """Record an event that moves no job, and what it tells of: a calibration, or where its backend stands from now on.
+
+    The sequence is assigned by the store.
+    """
 
     event: Event
     characterization: Characterization | None = None
+    standing: Standing | None = None
 
 
 @dataclass(slots=True)
@@ -352,6 +356,10 @@ class Store(ABC):
     @abstractmethod
     async def characterization(self, characterization_id: str) -> Characterization | None:
         """One recorded calibration."""
+
+    @abstractmethod
+    async def standings(self) -> list[Standing]:
+        """Where backends stand, by name; only those of which something was recorded."""
 
     @abstractmethod
     async def verify(self) -> Report:

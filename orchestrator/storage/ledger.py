@@ -26,7 +26,7 @@ from orchestrator.errors import IdempotencyMismatch, OrchestratorError
 from orchestrator.events import KIND_OF, Event, EventKind
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import ACTIVE, TERMINAL, Cause, JobStatus, derive_parent, path, transition
-from orchestrator.model import Characterization, Failure, Job, Outcome, Session
+from orchestrator.model import Characterization, Failure, Job, Outcome, Session, Standing
 from orchestrator.storage.abc import Apply, Committed, Draft, EndSession, Move, Record, Route, Submit, Write
 from orchestrator.storage.sessions import SessionTables, TouchedSessions
 
@@ -57,6 +57,9 @@ class Tables(SessionTables, Protocol):
 
     def insert_characterization(self, item: Characterization) -> None:
         """Add a recorded calibration."""
+
+    def put_standing(self, item: Standing) -> None:
+        """Write where a backend stands, over what was there."""
 
     def load(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Jobs by id, whatever their project."""
@@ -96,6 +99,8 @@ def run(
         elif isinstance(operation, Record):
             if operation.characterization is not None:
                 tables.insert_characterization(operation.characterization)
+            if operation.standing is not None:
+                tables.put_standing(operation.standing)
             log.number(operation.event)
         elif isinstance(operation, EndSession):
             refusal = answers[index] = sessions.end(operation)
@@ -360,9 +365,16 @@ def calibration(item: Characterization, at: int) -> Record:
     return Record(event, item)
 
 
+def change(item: Standing, at: int) -> Record:
+    """The record of where a backend stands from now on."""
+    data = {"status": item.status, "reason": item.reason}
+    event = Event(sequence=0, kind=EventKind.BACKEND_CHANGED, at=at, backend=item.backend, data=data)
+    return Record(event, standing=item)
+
+
 def deletion(job: Job, at: int) -> Move:
     """The move that hides a job; an active one has to be canceled first."""
     return Move(job, replace(job, deleted_at=at), EventKind.JOB_DELETED, at)
 
 
-__all__ = ["Answer", "Tables", "calibration", "cancellation", "deletion", "failure_data", "moved", "run"]
+__all__ = ["Answer", "Tables", "calibration", "cancellation", "change", "deletion", "failure_data", "moved", "run"]

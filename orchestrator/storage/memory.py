@@ -19,7 +19,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project, Session
+from orchestrator.model import ApiKey, Characterization, Job, Project, Session, Standing
 from orchestrator.storage import ledger
 from orchestrator.storage.abc import (
     Apply,
@@ -286,6 +286,10 @@ class MemoryStore(Store):
     async def characterization(self, characterization_id: str) -> Characterization | None:
         await self._turn()
         return self._tables.characterizations.get(characterization_id)
+
+    async def standings(self) -> list[Standing]:
+        await self._turn()
+        return sorted(self._tables.standings.values(), key=lambda item: item.backend)
 
     async def verify(self) -> Report:
         await self._turn()

@@ -17,7 +17,7 @@ from orchestrator.errors import StorageError
 from orchestrator.events import Event
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import ACTIVE, JobStatus
-from orchestrator.model import Characterization, Job, Session
+from orchestrator.model import Characterization, Job, Session, Standing
 from orchestrator.storage.abc import Draft, JobFilter, Move
 from orchestrator.storage.memory_outbox import MemoryOutbox
 
@@ -48,6 +48,7 @@ class MemoryTables:
         self.results: dict[str, bytes] = {}
         self.events: dict[int, Event] = {}
         self.characterizations: dict[str, Characterization] = {}
+        self.standings: dict[str, Standing] = {}
         self.history: dict[str, list[int]] = {}
         self.roots: dict[str, list[str]] = {}
         self.queues: dict[tuple[str, JobStatus], list[str]] = {}
@@ -131,6 +132,14 @@ class MemoryTables:
             raise StorageError(f"characterization {item.id} exists")
         self._undo.append(partial(self.characterizations.pop, item.id))
         self.characterizations[item.id] = item
+
+    def put_standing(self, item: Standing) -> None:
+        before = self.standings.get(item.backend)
+        if before is None:
+            self._undo.append(partial(self.standings.pop, item.backend))
+        else:
+            self._undo.append(partial(self.standings.__setitem__, item.backend, before))
+        self.standings[item.backend] = item
 
     def load(self, job_ids: Iterable[str]) -> dict[str, Job]:
         return {job_id: self.jobs[job_id] for job_id in job_ids if job_id in self.jobs}

@@ -79,6 +79,7 @@ def _backend(orchestrator: Orchestrator, name: str) -> dict[str, Any]:
     return {
         "backend": name,
         "status": state.status,
+        "reason": state.reason,
         "queued": state.queued,
         "characterization_id": state.characterization_id,
     }

@@ -15,7 +15,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StorageError, StorageFull, StorageRefused
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project, Session
+from orchestrator.model import ApiKey, Characterization, Job, Project, Session, Standing
 from orchestrator.storage.abc import Apply, EndSession, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit
 from orchestrator.storage.sqlite import header, queries, rows
 from orchestrator.storage.sqlite.connection import CLOSE_LIMIT_S, Connection, connect_reader, connect_writer
@@ -271,6 +271,10 @@ class SqliteStore(Store):
     async def characterization(self, characterization_id: str) -> Characterization | None:
         found = await self._read(fetch, "characterization", (characterization_id,))
         return _characterization(found[0][0]) if found else None
+
+    async def standings(self) -> list[Standing]:
+        names = Standing.__struct_fields__
+        return [Standing(**dict(zip(names, row, strict=True))) for row in await self._read(fetch, "standings", ())]
 
     async def verify(self) -> Report:
         if not self._readers:

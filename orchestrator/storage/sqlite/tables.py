@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchestrator.events import Event
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Characterization, Job, Session
+from orchestrator.model import Characterization, Job, Session, Standing
 from orchestrator.storage.abc import Draft, Move
 from orchestrator.storage.sqlite import queries, rows
 from orchestrator.storage.sqlite.outbox import delivery_row
@@ -66,6 +66,9 @@ class SqliteTables:
     def insert_characterization(self, item: Characterization) -> None:
         body = rows.encode(item).decode()
         self._execute(_WRITE["put_characterization"], (item.id, item.backend, item.recorded_at, body))
+
+    def put_standing(self, item: Standing) -> None:
+        self._execute(_WRITE["put_standing"], (item.backend, item.status, item.reason, item.paused))
 
     def load(self, job_ids: Iterable[str]) -> dict[str, Job]:
         found = self._execute(_READ["load"], (rows.encode(list(job_ids)).decode(),)).fetchall()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.abc import Adapter
-from orchestrator.backends.registry import GROUP
+from orchestrator.backends.discovery import GROUP
 from orchestrator.errors import AdapterUnavailable
 from orchestrator.settings import load
 

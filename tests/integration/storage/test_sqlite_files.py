@@ -260,6 +260,7 @@ SCANNING = {
     "hooks",
     "hooks_waiting",
     "verify_sessions",
+    "standings",
 }
 
 

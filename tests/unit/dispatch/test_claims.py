@@ -130,7 +130,7 @@ async def test_a_held_line_is_promised_nothing() -> None:
     adapter = ScriptedAdapter(held=True)
     async with serving(adapter) as service:
         await waiting(service)
-        line_of(service).hold()
+        await service.fleet.pause("scripted")
         assert (await submit(service)).status is JobStatus.READY
 
 

@@ -145,6 +145,9 @@ WHERE backend = :backend AND (:start IS NULL OR recorded_at >= :start) AND (:end
 -- name: characterization
 SELECT body FROM characterizations WHERE id = ?;
 
+-- name: standings
+SELECT backend, status, reason, paused FROM standings ORDER BY backend;
+
 -- name: verify_events
 SELECT * FROM events ORDER BY sequence;
 

@@ -87,6 +87,10 @@ ON CONFLICT (id) DO UPDATE SET name = excluded.name, revoked_at = excluded.revok
 -- name: put_characterization
 INSERT INTO characterizations (id, backend, recorded_at, body) VALUES (?, ?, ?, ?);
 
+-- name: put_standing
+INSERT INTO standings (backend, status, reason, paused) VALUES (?, ?, ?, ?)
+ON CONFLICT (backend) DO UPDATE SET status = excluded.status, reason = excluded.reason, paused = excluded.paused;
+
 -- name: trimmed_roots
 SELECT id FROM jobs
 WHERE parent_id IS NULL AND completed_at IS NOT NULL AND completed_at < ? ORDER BY completed_at LIMIT ?;
