@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import anyio
+import anyio.lowlevel
 import pytest
 
+from orchestrator.backends.abc import Attempt
+from orchestrator.errors import ExecutionError
+from orchestrator.model import Result
 from orchestrator.testing.adapter_kit import CHECKS, Bench, Finding, Verdict, examine, found
 from orchestrator.testing.adapter_kit.checks import name_of, promise_of
 from tests.conformance.adapters import sound
@@ -81,3 +86,40 @@ async def test_no_fault_makes_the_kit_hang(adapter: type[sound.Sound]) -> None:
     report = await examine(Bench(adapter, limit_s=0.2))
     assert report.broken
     assert time.monotonic() - began < 60
+
+
+def test_a_cancel_comes_at_every_await() -> None:
+    """Each await of an adapter is reached by a cancel: of four in a row, at the first, at the second, and so on."""
+    reached = set()
+
+    class Steps(sound.Sound):
+        async def run(self, attempt: Attempt) -> Result:
+            for step in range(4):
+                try:
+                    await anyio.lowlevel.checkpoint()
+                except anyio.get_cancelled_exc_class():
+                    reached.add(step)
+                    raise
+            return self.measured(attempt)
+
+    assert found(BY_NAME["cancel_anywhere"], Bench(Steps)).verdict is Verdict.KEPT
+    assert reached == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("form", ["run", "run_batch"])
+def test_plain_functions_pass(form: str) -> None:
+    """An adapter whose code runs in threads keeps the promises as well."""
+
+    class Plain(sound.Sound):
+        if form == "run":
+
+            def run(self, attempt: Attempt) -> Result:  # type: ignore[override]
+                return self.measured(attempt)
+
+        else:
+
+            def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+                return [self.measured(attempt) for attempt in attempts]
+
+    broken = [finding for check in CHECKS if (finding := found(check, Bench(Plain))).verdict is Verdict.BROKEN]
+    assert broken == []

@@ -132,6 +132,11 @@ class Host:
         for _ in range(_TURNS):
             await asyncio.sleep(0)
 
+    async def freezing(self, at: int = 1, *, handed: bool = False) -> asyncio.Event:
+        """As `Freezer.arm`, once what the adapter did before has come to rest."""
+        await self.turns()
+        return self.freezer.arm(at, handed=handed)
+
     async def frozen(self, event: asyncio.Event, *jobs: Job) -> bool:
         """Wait for the frost that `Freezer.arm` announced; false if all the jobs ended before it came."""
         frost = asyncio.ensure_future(event.wait())

@@ -26,7 +26,7 @@ async def check_cancel_waiting(bench: Bench) -> None:
     """A job canceled while it waits is never started."""
     async with hosted(bench) as host:
         for backend in host.backends:
-            frost = host.freezer.arm()
+            frost = await host.freezing()
             number = 2 * backend.concurrency * backend.batch + 1
             jobs = await host.submit_all(backend, [bench.circuit(backend, 1)] * min(number, 200))
             await host.frozen(frost, *jobs)
@@ -49,6 +49,7 @@ async def check_cancel_anywhere(bench: Bench) -> None:
     """A job can be canceled at any await of the adapter: it ends once, and the adapter goes on as before."""
     async with hosted(bench) as host:
         for backend in host.backends:
+            await host.run(backend)
             until = time.monotonic() + _LIMITS * bench.limit_s
             for at in range(1, _MOST_AWAITS + 1):
                 if not await _canceled_at(host, backend, at) or time.monotonic() > until:
@@ -96,7 +97,7 @@ async def _busy(host: Host, backend: Capabilities, at: int) -> tuple[bool, float
 
 async def _canceled_at(host: Host, backend: Capabilities, at: int, **options: Any) -> bool:
     """Cancel a job at the adapter's await of that number; false if it got through before."""
-    frost = host.freezer.arm(at)
+    frost = await host.freezing(at)
     job = await host.submit(backend, **options)
     came = await host.frozen(frost, job)
     if came:

@@ -62,7 +62,7 @@ async def check_lost_lease(bench: Bench) -> None:
 
 async def _lost(host: Host, backend: Capabilities, requeued: asyncio.Event) -> None:
     for at in _AWAITS:
-        frost = host.freezer.arm(at)
+        frost = await host.freezing(at, handed=True)
         job = await host.submit(backend)
         going = await host.frozen(frost, job) and await _runs(host, job)
         if going:

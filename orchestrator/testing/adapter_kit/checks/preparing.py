@@ -55,7 +55,7 @@ async def check_prepare_interrupted(bench: Bench) -> None:
             if backend.instant_prepare:
                 continue
             for at in (1, 2, 3):
-                frost = host.freezer.arm(at)
+                frost = await host.freezing(at)
                 job = await host.submit(backend)
                 if await host.frozen(frost, job):
                     await host.orchestrator.cancel([job.id])

@@ -44,7 +44,7 @@ async def check_crash(bench: Bench) -> None:
 
 async def _in_hand(host: Host, at: int, *, handed: bool) -> list[Job]:
     """Jobs on every backend, some of them taken, the adapter frozen."""
-    frost = host.freezer.arm(at, handed=handed)
+    frost = await host.freezing(at, handed=handed)
     jobs: list[Job] = []
     for backend in host.backends:
         number = min(backend.concurrency * backend.batch + _WAITING, _MOST_JOBS)
