@@ -22,7 +22,7 @@ from orchestrator.dispatch.queue import Entry, WaitingQueue
 from orchestrator.errors import CanceledByBackend, ExecutionError, StorageError, WorkerLost
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import Characterization, Job, Result
+from orchestrator.model import Characterization, Cost, Job, Result
 from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move, Record
 from orchestrator.storage.ledger import calibration, failure_data, moved
@@ -206,12 +206,16 @@ class Line:
                 known,
                 execution_ms=result.execution_ms,
                 characterization_id=result.characterization_id,
-                cost=result.cost,
+                cost=result.cost or self._price(lease.job),
                 warnings=known.warnings + result.warnings,
             ),
         )
         data = {"execution_ms": result.execution_ms}
         return Move(lease.job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
+
+    def _price(self, job: Job) -> Cost | None:
+        prices = self.capabilities.prices
+        return None if prices is None else prices.of(job.spec.stats, job.spec.shots)
 
     def _failed(self, job: Job, error: ExecutionError) -> Move:
         """Another attempt where that may help and the limit is not reached, else the end."""

@@ -26,6 +26,7 @@ from orchestrator.backends.abc import (
     Ready,
     guarded,
 )
+from orchestrator.backends.check import DEBIASING
 from orchestrator.errors import ExecutionError, SettingsError
 from orchestrator.model import BackendState, Characterization, Failure, Result
 from orchestrator_trapped_ion import timing
@@ -260,7 +261,8 @@ def _capabilities(calibration: Calibration) -> Capabilities:
         qubits=calibration.qubits,
         gates=_GATES,
         native_gates=calibration.native_gates,
-        error_mitigations=("debiasing",),
+        error_mitigations=(DEBIASING,),
         instant_prepare=False,
         cost_model=calibration.cost_model,
+        prices=calibration.prices,
     )
