@@ -108,6 +108,7 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     stack.callback(event_log.close)
     stack.callback(recent.close)
     dispatcher = Dispatcher(backends.served(), store, settings.dispatch, clock, wanted.rng, apply=store.apply)
+    store.claim = dispatcher.claim
     hooks = await notifier.open(
         wanted.new_id, project=project.id, project_of=accounts.project, result_of=wanted.result_of
     )

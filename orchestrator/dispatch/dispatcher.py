@@ -108,6 +108,26 @@ class Dispatcher:
         for draft in drafts:
             self._inputs.pop(draft.job.id, None)
 
+    def claim(self, drafts: Sequence[Draft]) -> Callable[[], None]:
+        """Let single jobs for which somebody waits begin in the commit that stores them; see `Claim`."""
+        claimed: list[tuple[Line, Draft, Job]] = []
+        for draft in drafts:
+            job = draft.job
+            body = self._inputs.get(job.id)
+            if body is None or job.status is not JobStatus.READY or job.parent_id is not None:
+                continue
+            line = self.lines.get(job.spec.backend)
+            if line is not None and (begun := line.claim(job, body)) is not None:
+                draft.job = begun
+                claimed.append((line, draft, job))
+
+        def unclaim() -> None:
+            for line, draft, job in claimed:
+                draft.job = job
+                line.unclaim(job.id)
+
+        return unclaim
+
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
         for event, job in entries:
@@ -118,7 +138,9 @@ class Dispatcher:
                 continue
             if event.kind is EventKind.JOB_SUBMITTED:
                 body = self._inputs.pop(job.id, None)
-                if job.status in WAITING:
+                if job.status is JobStatus.STARTED:
+                    line.grant(job)
+                elif job.status in WAITING:
                     queue = line.ready if job.status is JobStatus.READY else line.submitted
                     if body is None:
                         queue.overlook(job.id)

@@ -18,7 +18,7 @@ from orchestrator.backends.abc import Adapter, Attempt, Capabilities
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.leases import Lease, Leases
-from orchestrator.dispatch.queue import Entry, WaitingQueue
+from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
 from orchestrator.errors import CanceledByBackend, ExecutionError, StorageError, WorkerLost
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import Cause, JobStatus
@@ -80,6 +80,8 @@ class Line:
         self._apply = apply
         self._record = record
         self._backoff = backoff
+        self._promised: dict[str, tuple[Taker, bytes]] = {}
+        self._loose: list[Attempt] = []  # granted to takers that had gone
         self._usual_code = "SimulationError" if capabilities.kind == "simulator" else "QuantumComputerError"
         self._open = anyio.Event()
         self._open.set()
@@ -96,7 +98,21 @@ class Line:
         """See `Ready.take`."""
         while True:
             await self._open.wait()
-            entries = await self.ready.take(limit)
+            if self._loose:
+                attempts, self._loose = self._holding(self._loose[:limit]), self._loose[limit:]
+                if attempts:
+                    return attempts
+            taker = Taker(limit, starts=start)
+            try:
+                entries = await self.ready.take_for(taker)
+            except BaseException:
+                taker.gone = True
+                for attempt in taker.granted:
+                    self._hand_over(attempt, taker)
+                raise
+            taker.gone = True
+            if attempts := self._holding(taker.granted):
+                return attempts
             if not self._open.is_set():
                 for entry in entries:
                     self.ready.put_back(entry, 0.0)
@@ -106,6 +122,45 @@ class Line:
                 attempts = await self.started(attempts)
             if attempts:
                 return attempts
+
+    def _holding(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Those that still hold their job."""
+        return [attempt for attempt in attempts if self.leases.of(attempt) is not None]
+
+    def claim(self, job: Job, body: bytes) -> Job | None:
+        """A ready job is about to be stored: as it shall be stored if somebody waits for it, else None.
+
+        It is then promised, and either `grant` or `unclaim` follows.
+        """
+        if not self._open.is_set() or (taker := self.ready.idle()) is None:
+            return None
+        taker.promised += 1
+        self._promised[job.id] = (taker, body)
+        return replace(moved(job, Cause.STARTED, job.submitted_at), attempt=job.attempt + 1)
+
+    def unclaim(self, job_id: str) -> None:
+        """The job was not stored."""
+        taker, _ = self._promised.pop(job_id)
+        taker.promised -= 1
+        taker.wake()
+
+    def grant(self, job: Job) -> None:
+        """A promised job was stored, as started: hand it over."""
+        taker, body = self._promised.pop(job.id)
+        attempt = Attempt(job, job.attempt, body)
+        self.leases.add(Lease(attempt, job, self._clock.monotonic() + self._settings.lease_s, self.run_limit()))
+        taker.promised -= 1
+        self._hand_over(attempt, taker)
+
+    def _hand_over(self, attempt: Attempt, taker: Taker) -> None:
+        """To that taker; if it has gone, to whoever waits, or comes next."""
+        if taker.gone and (other := self.ready.idle()) is not None:
+            taker = other
+        if taker.gone:
+            self._loose.append(attempt)
+        else:
+            taker.granted.append(attempt)
+            taker.wake()
 
     def hold(self) -> None:
         """Hand out nothing more."""

@@ -20,6 +20,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Container
 from typing import Final, NamedTuple
 
+from orchestrator.backends.abc import Attempt
 from orchestrator.clock import Clock
 from orchestrator.model import Job
 
@@ -46,6 +47,41 @@ class Entry(NamedTuple):
 Fetch = Callable[[str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]]
 
 
+class Taker:
+    """Someone who takes jobs from a queue.
+
+    A job may begin in the very commit that stores it, if somebody waits for it: it is promised to them while the
+    commit is under way, and granted after it. Whoever is promised something takes nothing else meanwhile.
+
+    Attributes:
+        limit: Most jobs at once.
+        starts: May be promised jobs.
+        promised: Jobs that are being committed for this taker.
+        granted: Attempts that were, until they are picked up.
+        gone: Will not come back for more.
+    """
+
+    __slots__ = ("future", "gone", "granted", "limit", "promised", "starts")
+
+    def __init__(self, limit: int, *, starts: bool = False) -> None:
+        self.limit = limit
+        self.starts = starts
+        self.promised = 0
+        self.granted: list[Attempt] = []
+        self.gone = False
+        self.future: asyncio.Future[None] | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be promised one more; with something granted it is about to leave."""
+        return self.starts and not self.granted and self.promised < self.limit
+
+    def wake(self) -> None:
+        """Let it look again."""
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+
+
 class WaitingQueue:
     """Entries of one backend in one status, oldest first; those put back with a delay when it is over.
 
@@ -67,7 +103,7 @@ class WaitingQueue:
         self._missed: str | None = None
         self._page = FIRST_PAGE
         self._refilling = False
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[Taker] = deque()
 
     def __len__(self) -> int:
         return len(self._entries) + len(self._delayed)
@@ -124,17 +160,31 @@ class WaitingQueue:
 
     async def take(self, limit: int) -> list[Entry]:
         """Up to `limit` entries; waits until there is one."""
-        while True:
+        return await self.take_for(Taker(limit))
+
+    async def take_for(self, taker: Taker) -> list[Entry]:
+        """Entries for a taker; waits until there is one. None at all if it was granted something instead."""
+        while not taker.granted:
+            if taker.promised:
+                await self._wait(taker)
+                continue
             if not self._entries and self._behind and not self._refilling:
                 await self._refill()
             if self._entries:
-                taken = [self._entries.popitem(last=False)[1] for _ in range(min(limit, len(self._entries)))]
+                taken = [self._entries.popitem(last=False)[1] for _ in range(min(taker.limit, len(self._entries)))]
                 self._bytes -= sum(entry.size for entry in taken)
                 if self._entries:
                     self._wake()
                 return taken
             if self._refilling or not self._behind:
-                await self._wait()
+                await self._wait(taker)
+        return []
+
+    def idle(self) -> Taker | None:
+        """Who may be promised a job: waits, with room left, and nothing that came before is here or in the store."""
+        if self._entries or self._behind or self._refilling:
+            return None
+        return next((taker for taker in self._waiters if taker.has_room), None)
 
     async def _refill(self) -> None:
         """Take in the next page; one at a time, or a page read earlier could pass over jobs of a later one."""
@@ -161,22 +211,21 @@ class WaitingQueue:
             self._entries[job_id] = entry
             self._bytes += entry.size
 
-    async def _wait(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+    async def _wait(self, taker: Taker) -> None:
+        taker.future = asyncio.get_running_loop().create_future()
+        self._waiters.append(taker)
         try:
-            await waiter
+            await taker.future
         except asyncio.CancelledError:
-            if waiter.cancelled():
-                self._waiters.remove(waiter)
-            else:
+            if not taker.future.cancelled():
                 self._wake()
             raise
+        finally:
+            self._waiters.remove(taker)
 
     def _wake(self) -> None:
         """Wake one taker; it wakes the next if it leaves entries behind."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+        for taker in self._waiters:
+            if not taker.promised and taker.future is not None and not taker.future.done():
+                taker.future.set_result(None)
                 return

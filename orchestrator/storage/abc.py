@@ -14,7 +14,7 @@ of `Move.before`. The rules of families (a parent follows its children) are kept
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -128,6 +128,20 @@ OnCommit = Callable[[Sequence[Committed]], None]
 #: Which deliveries follow from the events of a batch, in log order. Called inside the transaction, on whatever thread
 #: that has; has to be quick and must not raise.
 Route = Callable[[Sequence[Committed]], Sequence[Delivery]]
+#: Lets ready single jobs begin in the very commit that stores them, by replacing `Draft.job`. Called on the event loop
+#: with the drafts of a batch just before it is written; answers what takes that back, should the write fail. Drafts
+#: under an idempotency key are not offered: whether they are stored is known in the transaction alone.
+Claim = Callable[[Sequence[Draft]], Callable[[], None]]
+
+
+def claimable(operations: Iterable[object]) -> list[Draft]:
+    """The drafts of a batch that `Claim` is offered."""
+    return [
+        draft
+        for operation in operations
+        if isinstance(operation, Submit) and operation.idempotency is None
+        for draft in operation.drafts
+    ]
 
 
 class Store(ABC):
@@ -135,6 +149,8 @@ class Store(ABC):
 
     epoch: str
     outbox: Outbox
+    #: Set by the owner of the dispatcher, before the first submit.
+    claim: Claim | None = None
 
     @abstractmethod
     async def open(self, on_commit: OnCommit, route: Route | None = None) -> None:

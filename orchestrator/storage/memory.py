@@ -20,7 +20,19 @@ from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import ApiKey, Characterization, Job, Project
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit, Write
+from orchestrator.storage.abc import (
+    Apply,
+    JobFilter,
+    Move,
+    OnCommit,
+    Record,
+    Report,
+    Route,
+    Store,
+    Submit,
+    Write,
+    claimable,
+)
 from orchestrator.storage.memory_outbox import MemoryOutbox
 from orchestrator.storage.memory_tables import MemoryTables
 from orchestrator.storage.verify import verify
@@ -66,11 +78,14 @@ class MemoryStore(Store):
 
     async def _write(self, operation: Write) -> Any:
         on_commit = await self._turn()
+        unclaim = None if self.claim is None else self.claim(claimable([operation]))
         try:
             now = self._clock.now_ms()
             (answer,), entries = ledger.run(self._tables, [operation], self._sequence, now, self._route)
         except BaseException:
             self._tables.rollback()
+            if unclaim is not None:
+                unclaim()
             raise
         self._tables.commit()
         if entries:

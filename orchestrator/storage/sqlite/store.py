@@ -31,6 +31,10 @@ _WRITE = queries.load("write")
 _characterization = msgspec.json.Decoder(Characterization).decode
 
 
+def _nothing() -> None:
+    """Nothing was claimed, there is nothing to take back."""
+
+
 class SqliteStore(Store):
     """One file, one writer.
 
@@ -67,7 +71,14 @@ class SqliteStore(Store):
                 raise _refusal(error) from error
             raise
         self._readers = self._connections[1:]
-        self._writer = Writer(connection, sequence=sequence, now=self._clock.now_ms, on_commit=on_commit, route=route)
+        self._writer = Writer(
+            connection,
+            sequence=sequence,
+            now=self._clock.now_ms,
+            on_commit=on_commit,
+            route=route,
+            claim=lambda drafts: _nothing if self.claim is None else self.claim(drafts),
+        )
         self._task = asyncio.create_task(self._writer.run(), name="sqlite writer")
 
     async def aclose(self) -> None:
