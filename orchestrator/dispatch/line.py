@@ -182,7 +182,12 @@ class Line:
         for lease in waiting:
             after = replace(moved(lease.job, Cause.STARTED, now), attempt=lease.attempt.number)
             moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
-        applied = await self._write(moves) if moves else []
+            lease.starting = True
+        try:
+            applied = await self._write(moves) if moves else []
+        finally:
+            for lease in waiting:
+                lease.starting = False
         run_until = self.run_limit()
         for lease, move, ok in zip(waiting, moves, applied, strict=True):
             if ok and self.leases.of(lease.attempt) is lease:
@@ -353,7 +358,7 @@ class Line:
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:
                 error = ExecutionError(code, "the run limit was reached")
-            elif lease.until <= now:
+            elif lease.until <= now and not lease.starting:
                 error = WorkerLost("its lease ended")
             else:
                 continue

@@ -78,6 +78,8 @@ class Injection:
         self._serial = 0
         self._known: dict[tuple[str, int], Inner] = {}
         self._held: set[tuple[str, int]] = set()
+        #: Whether some attempts are not to be recorded as started when they are claimed.
+        self._tells_start = bool(settings.delay or settings.reorder)
         self._busy_until = 0.0
         self._available, self._reason = True, ""
         self._ready: Ready
@@ -139,7 +141,8 @@ class Injection:
         """See `Ready.take`."""
         while True:
             await self._until_not_busy()
-            taken = [self._draw(attempt) for attempt in await self._ready.take(limit, start=False)]
+            attempts = await self._ready.take(limit, start=start and not self._tells_start)
+            taken = [self._draw(attempt) for attempt in attempts]
             with self._holding(taken):
                 await self._until_not_busy()  # another lane may have been refused meanwhile
             if handed := await self._hand_over(taken, start=start):

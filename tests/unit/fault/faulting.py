@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from orchestrator.backends.abc import AdapterContext
 from orchestrator.errors import WorkerLost
+from orchestrator.events import Event
 from orchestrator.model import Job
 from orchestrator.service import Orchestrator
-from orchestrator.storage.abc import Event
 from orchestrator.testing.clock import ManualClock
 from orchestrator.workers.pool import WorkerPool
 from orchestrator_fault.adapter import FaultAdapter
