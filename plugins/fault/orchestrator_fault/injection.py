@@ -79,7 +79,7 @@ class Injection:
         self._known: dict[tuple[str, int], Inner] = {}
         self._held: set[tuple[str, int]] = set()
         #: Whether some attempts are not to be recorded as started when they are claimed.
-        self._tells_start = bool(settings.delay or settings.reorder)
+        self._tells_start = bool(settings.delay or settings.busy or settings.reorder)
         self._busy_until = 0.0
         self._available, self._reason = True, ""
         self._ready: Ready
