@@ -180,9 +180,13 @@ class ExecutionError(OrchestratorError):
             the backend's kind.
         message: For the person who submitted the job.
         retryable: Whether another attempt may succeed; counts towards the limit of attempts.
+
+    Attributes:
+        fault: Whose fault it was, in one word that also a worker process can say; empty where nobody said.
     """
 
     code = "execution_error"
+    fault: ClassVar[str] = ""
 
     def __init__(self, failure_code: str, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -194,6 +198,8 @@ class ExecutionError(OrchestratorError):
 class UserFault(ExecutionError):
     """The job cannot be run as it is: it fails at once, and would fail again."""
 
+    fault = "user"
+
     def __init__(self, message: str, failure_code: str = "InvalidInput") -> None:
         super().__init__(failure_code, message)
 
@@ -201,12 +207,16 @@ class UserFault(ExecutionError):
 class BackendFault(ExecutionError):
     """The backend did its part and failed: the job fails, with ``SimulationError`` or ``QuantumComputerError``."""
 
+    fault = "backend"
+
     def __init__(self, message: str, failure_code: str = "") -> None:
         super().__init__(failure_code, message)
 
 
 class InfrastructureFault(ExecutionError):
     """Something between the orchestrator and the backend failed: the job is tried again, up to the limit."""
+
+    fault = "infrastructure"
 
     def __init__(self, message: str, failure_code: str = "InternalError") -> None:
         super().__init__(failure_code, message, retryable=True)
@@ -221,6 +231,8 @@ class WorkerLost(InfrastructureFault):
 
 class CanceledByBackend(ExecutionError):
     """The backend stopped the execution for good, by its operator's will: the job ends canceled, not failed."""
+
+    fault = "canceled"
 
     def __init__(self, message: str = "the backend canceled the job") -> None:
         super().__init__("SystemCancel", message)

@@ -20,11 +20,13 @@ import anyio
 from orchestrator.accounts import Accounts
 from orchestrator.backends.abc import Adapter, AdapterContext
 from orchestrator.backends.registry import Backends, discover, settings_of
+from orchestrator.backends.running import bind
 from orchestrator.bus import Bus
 from orchestrator.clock import Clock, NewId
 from orchestrator.datafolder import DATABASE, owned
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.stats import QueueStats
+from orchestrator.dispatch.watchdog import watching
 from orchestrator.housekeeping import keep_house, keep_outbox
 from orchestrator.model import Job, Project, Result
 from orchestrator.notify.abc import Channel
@@ -144,7 +146,7 @@ async def _open_backends(backends: Backends, workers: WorkerPool, wanted: Wanted
         newest[backend] = items[0]
 
     def context(adapter: Adapter) -> AdapterContext:
-        return AdapterContext(
+        made = AdapterContext(
             clock=wanted.clock,
             new_id=wanted.new_id,
             workers=workers,
@@ -152,6 +154,8 @@ async def _open_backends(backends: Backends, workers: WorkerPool, wanted: Wanted
             data=None if wanted.data is None else wanted.data / "plugins" / adapter.name,
             characterizations=newest,
         )
+        bind(adapter, made, move=wanted.settings.dispatch.blocking == "move")
+        return made
 
     await backends.open(adapters, context)
     for item in backends.initial_characterizations():
@@ -171,7 +175,8 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)
             tasks.start_soon(keep_outbox, wanted.store.outbox, wanted.clock, wanted.settings.notify.keep_days)
             try:
-                yield
+                with watching(parts.backends, wanted.settings.dispatch):
+                    yield
             finally:
                 with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                     await parts.dispatcher.drain()

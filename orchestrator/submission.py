@@ -14,6 +14,7 @@ import structlog
 
 from orchestrator.backends.abc import Capabilities
 from orchestrator.backends.check import check, check_family
+from orchestrator.backends.guarding import contained
 from orchestrator.backends.registry import Backends
 from orchestrator.circuits import ir
 from orchestrator.circuits.validation import stats as circuit_stats
@@ -203,7 +204,8 @@ class Drafter:
     def _predicted(self, spec: JobSpec) -> int | None:
         """The adapter's prediction; one that fails is none."""
         try:
-            predicted = self.backends.adapter(spec.backend).predict_ms(spec)
+            with contained():
+                predicted = self.backends.adapter(spec.backend).predict_ms(spec)
         except Exception:
             log.exception("adapter raised in predict_ms", backend=spec.backend)
             return None

@@ -15,6 +15,8 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Capabilities
+from orchestrator.backends.guarding import Escaped, contained
+from orchestrator.backends.running import made_by
 from orchestrator.clock import Clock
 from orchestrator.errors import AdapterUnavailable, BackendNotFound
 from orchestrator.model import BackendState, Characterization
@@ -40,12 +42,14 @@ def discover(names: Sequence[str] = ()) -> tuple[list[Adapter], list[AdapterUnav
             problems.append(AdapterUnavailable(name, f"not installed; installed: {known}"))
             continue
         try:
-            made = installed[name].load()()
+            with contained():
+                made = installed[name].load()()
         except Exception as error:
             log.exception("plugin failed to load", plugin=name)
-            problems.append(AdapterUnavailable(name, f"{type(error).__name__}: {error}"))
+            problems.append(AdapterUnavailable(name, _reason(error)))
             continue
         if isinstance(made, Adapter):
+            made_by(made, installed[name].value)
             adapters.append(made)
         else:
             problems.append(AdapterUnavailable(name, "its entry point does not make an Adapter"))
@@ -73,12 +77,17 @@ class Backends:
         for adapter in adapters:
             self._opened.append(adapter)
             try:
-                await adapter.open(context(adapter))
-                served = list(adapter.capabilities())
-                initial = list(adapter.initial_characterizations())
+                with contained():
+                    await adapter.open(context(adapter))
+                    served = list(adapter.capabilities())
+                    initial = list(adapter.initial_characterizations())
+            except AdapterUnavailable as problem:
+                log.error("adapter cannot be served", adapter=adapter.name, reason=problem.reason)  # noqa: TRY400
+                self.problems.append(problem)
+                continue
             except Exception as error:
                 log.exception("adapter failed to open", adapter=adapter.name)
-                self.problems.append(AdapterUnavailable(adapter.name, f"{type(error).__name__}: {error}"))
+                self.problems.append(AdapterUnavailable(adapter.name, _reason(error)))
                 continue
             for capabilities in served:
                 if capabilities.backend in self._by_name:
@@ -93,7 +102,7 @@ class Backends:
         while self._opened:
             adapter = self._opened.pop()
             try:
-                with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                with anyio.move_on_after(CLOSE_LIMIT_S, shield=True), contained():
                     await adapter.aclose()
             except Exception:
                 log.exception("adapter failed to close", adapter=adapter.name)
@@ -161,6 +170,10 @@ class Backends:
         """One recorded calibration, of that backend if one is named."""
         item = await self._store.characterization(characterization_id)
         return item if item is not None and backend in {None, item.backend} else None
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, Escaped) else f"{type(error).__name__}: {error}"
 
 
 def settings_of(adapter: Adapter, tables: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.backends.guarding import contained
 from orchestrator.clock import Clock
 from orchestrator.dispatch.leases import Lease
 from orchestrator.dispatch.line import Line, Place
@@ -184,7 +185,8 @@ class Dispatcher:
             after = page[-1][0].id
             attempts = [Attempt(job, job.attempt, body, compiled) for job, body, compiled in page]
             try:
-                running = set(await line.adapter.recover(attempts))
+                with contained():
+                    running = set(await line.adapter.recover(attempts))
             except Exception:
                 log.exception("adapter raised in recover", backend=line.backend)
                 return
@@ -205,7 +207,8 @@ class Dispatcher:
 
     async def _serve(self, line: Line) -> None:
         try:
-            await line.adapter.serve(line.capabilities, line, line)
+            with contained():
+                await line.adapter.serve(line.capabilities, line, line)
         except Exception:
             await line.interrupt("the adapter crashed", counts=True)
             raise
@@ -264,10 +267,17 @@ class Dispatcher:
             await self._clock.sleep(self._settings.lease_s / 3)
 
     async def _keep_time(self) -> None:
-        """Limits and delays of all lines. Waits for the store alone, never for an adapter."""
-        resync_at = self._clock.monotonic()
+        """Limits and delays of all lines. Waits for the store alone, never for an adapter.
+
+        Where the whole event loop stood still, nobody could vouch for anything: leases are longer by that time.
+        """
+        tick_s = min(TICK_S, self._settings.lease_s / 3)
+        resync_at = due = self._clock.monotonic()
         while True:
             now = self._turned = self._clock.monotonic()
+            if now - due > tick_s:
+                for line in self.lines.values():
+                    line.leases.extend(now - due)
             for line in self.lines.values():
                 try:
                     for lease in await line.enforce_limits():
@@ -282,7 +292,8 @@ class Dispatcher:
                     log.exception("keeping time failed", backend=line.backend)
             if now >= resync_at:
                 resync_at = now + RESYNC_S
-            await self._clock.sleep(min(TICK_S, self._settings.lease_s / 3))
+            due = self._clock.monotonic() + tick_s
+            await self._clock.sleep(tick_s)
 
     async def _enforce_queue_limit(self, line: Line) -> None:
         """Fail what has waited too long, oldest first: pages until one has nothing of the kind."""

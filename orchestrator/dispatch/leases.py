@@ -50,6 +50,11 @@ class Leases:
         """Grant a lease."""
         self._by_job[lease.attempt.job.id] = lease
 
+    def extend(self, seconds: float) -> None:
+        """Make all of them longer."""
+        for lease in self._by_job.values():
+            lease.until += seconds
+
     def of(self, attempt: Attempt) -> Lease | None:
         """The lease of exactly that attempt, if it still holds."""
         lease = self._by_job.get(attempt.job.id)

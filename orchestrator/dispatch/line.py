@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.backends.guarding import contained
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.leases import Lease, Leases
@@ -335,7 +336,8 @@ class Line:
     async def revoked(self, lease: Lease) -> None:
         """The job of a lease ended otherwise: tell the adapter to stop."""
         try:
-            await self.adapter.cancel(lease.attempt)
+            with contained():
+                await self.adapter.cancel(lease.attempt)
         except Exception:
             log.exception("adapter raised in cancel", backend=self.backend, job=lease.attempt.id)
 
@@ -344,7 +346,8 @@ class Line:
         leases = list(self.leases)
         if not leases:
             return
-        alive = await self.adapter.heartbeat([lease.attempt for lease in leases])
+        with contained():
+            alive = await self.adapter.heartbeat([lease.attempt for lease in leases])
         until = self._clock.monotonic() + self._settings.lease_s
         for attempt in alive:
             if (lease := self.leases.of(attempt)) is not None:

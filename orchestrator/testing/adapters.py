@@ -116,12 +116,14 @@ def serving(
 ) -> Orchestrator:
     """An orchestrator over these adapters, to be entered; it does not wait for running attempts when it is left.
 
+    Nobody watches the event loop: a debugger would be named.
+
     Args:
         data: Folder of a SQLite store; without it and `store`, everything is kept in memory.
         clock: By default one that a test moves by hand, `ManualClock`.
         dispatch: Members of `DispatchSettings`.
     """
-    settings = Settings(dispatch=DispatchSettings(**{"drain_s": 0.0, **dispatch}))
+    settings = Settings(dispatch=DispatchSettings(**{"drain_s": 0.0, "blocked_ms": 0, **dispatch}))
     rng = random.Random(seed)
     return Orchestrator.open(
         data, settings=settings, adapters=adapters, store=store, clock=clock or ManualClock(), rng=rng

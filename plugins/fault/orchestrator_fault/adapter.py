@@ -13,6 +13,8 @@ import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
 from orchestrator.backends.registry import discover
+from orchestrator.backends.running import bind
+from orchestrator.backends.threads import called
 from orchestrator.errors import SettingsError
 from orchestrator.model import BackendState, Characterization, Failure, JobSpec
 from orchestrator_fault.injection import Injection, renamed
@@ -62,6 +64,7 @@ class FaultAdapter(Adapter):
         }
         data = None if context.data is None else context.data / self._wrapped.name
         inside = dataclasses.replace(context, settings=settings.settings, data=data, characterizations=known)
+        bind(self._wrapped, inside, move=True)
         await self._wrapped.open(inside)
         for can in self._wrapped.capabilities():
             name = prefix + can.backend
@@ -111,12 +114,12 @@ class FaultAdapter(Adapter):
 
     # -- work -------------------------------------------------------------------------------
 
-    async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+    async def prepare(self, attempts: Sequence[Attempt]) -> Sequence[Prepared | Failure]:
         inside = [
             dataclasses.replace(attempt, job=renamed(attempt.job, self._injections[attempt.job.backend].inner))
             for attempt in attempts
         ]
-        return await self.wrapped.prepare(inside)
+        return await called(self.wrapped.prepare, inside)
 
     async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
         """Have the wrapped adapter serve, behind the faults."""
