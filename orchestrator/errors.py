@@ -60,6 +60,13 @@ class IdempotencyMismatch(InvalidRequest):
         )
 
 
+class SessionRefused(InvalidRequest):
+    """The session does not take the job. Unknown and foreign sessions look the same."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message, code=code, fields=("session_id",))
+
+
 class InvalidCursor(InvalidRequest):
     """The cursor was not issued by this log."""
 
@@ -87,6 +94,16 @@ class JobNotFound(OrchestratorError):
     def __init__(self, job_id: str) -> None:
         super().__init__("job not found")
         self.job_id = job_id
+
+
+class SessionNotFound(OrchestratorError):
+    """No such session in this project: unknown and foreign ids look the same."""
+
+    code = "not_found"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__("session not found")
+        self.session_id = session_id
 
 
 class ProjectNotFound(OrchestratorError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -195,6 +196,69 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             return None
         estimated = self.outcome.estimated_cost
         return self.outcome.cost or (FREE if estimated is None else Cost(value=0.0, unit=estimated.unit))
+
+
+class SessionStatus(StrEnum):
+    """Where a session stands: no job of it has started, one has, it takes no more."""
+
+    CREATED = "created"
+    STARTED = "started"
+    ENDED = "ended"
+
+
+class SessionLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What ends a session by itself; None means no limit.
+
+    Attributes:
+        job_count_limit: Jobs it takes; it ends when the last of them has ended.
+        duration_limit_min: Minutes from its creation.
+        cost_limit: What its jobs may cost in all. A job that is running when that is reached still ends.
+    """
+
+    job_count_limit: int | None = None
+    duration_limit_min: int | None = None
+    cost_limit: Cost | None = None
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A run of jobs of one project on one backend, with limits on them together.
+
+    Attributes:
+        creator_id, ender_id: Keys; None where no key asked, or where a limit ended it.
+        expires_at: When its time is over, by the wall clock.
+        jobs: Jobs submitted into it, children not counted, whatever became of them.
+        active_jobs: Those of them that have not ended.
+        used_ms: Execution times of its jobs in all.
+        spent: What its jobs cost in all, as far as backends told, in the unit of the limit (US dollars without one).
+        closing: It has ended, and has queued jobs that are still to be canceled.
+    """
+
+    id: str
+    project_id: str
+    backend: str
+    created_at: int
+    creator_id: str | None = None
+    limits: SessionLimits = SessionLimits()
+    expires_at: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    ender_id: str | None = None
+    jobs: int = 0
+    active_jobs: int = 0
+    used_ms: int = 0
+    spent: float = 0.0
+    closing: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether it may take jobs, its limits aside."""
+        return self.ended_at is None
+
+    @property
+    def status(self) -> SessionStatus:
+        if self.ended_at is not None:
+            return SessionStatus.ENDED
+        return SessionStatus.CREATED if self.started_at is None else SessionStatus.STARTED
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

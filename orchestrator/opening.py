@@ -33,6 +33,7 @@ from orchestrator.notify.abc import Channel
 from orchestrator.notify.listeners import Listeners
 from orchestrator.notify.notifier import Notifier
 from orchestrator.notify.service import Hooks
+from orchestrator.sessions import Sessions
 from orchestrator.settings import Settings
 from orchestrator.storage.abc import Store
 from orchestrator.storage.ledger import calibration
@@ -84,10 +85,12 @@ class Parts:
     dispatcher: Dispatcher
     notifier: Notifier
     hooks: Hooks
+    sessions: Sessions
 
 
 async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
-    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again."""
+    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again, and
+    sessions whose time went by meanwhile are over."""
     store, settings, clock = wanted.store, wanted.settings, wanted.clock
     bus = Bus()
     recent = RecentJobs()
@@ -116,6 +119,8 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     )
     stack.push_async_callback(notifier.aclose)
     await dispatcher.recover()
+    sessions = Sessions(store, clock, wanted.new_id, project=project.id, resolve=backends.resolve)
+    await sessions.settle()
     for listener in dispatcher.notice, notifier.notice, wanted.listeners.notice:
         bus.subscribe(listener)
     return Parts(
@@ -131,6 +136,7 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
         dispatcher=dispatcher,
         notifier=notifier,
         hooks=hooks,
+        sessions=sessions,
     )
 
 
@@ -171,6 +177,7 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             parts.dispatcher.start(tasks)
             parts.notifier.start(tasks)
             wanted.listeners.start(tasks)
+            tasks.start_soon(parts.sessions.keep_time)
             keep = partial(keep_house, on_trimmed=parts.recent.forget)
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)
             tasks.start_soon(keep_outbox, wanted.store.outbox, wanted.clock, wanted.settings.notify.keep_days)

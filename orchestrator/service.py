@@ -45,6 +45,7 @@ from orchestrator.notify.abc import Channel
 from orchestrator.notify.listeners import F, Listener, Listeners, kinds_of
 from orchestrator.notify.service import Hooks
 from orchestrator.opening import Wanted, opened, running, store_for
+from orchestrator.sessions import Sessions
 from orchestrator.settings import Settings
 from orchestrator.storage.abc import Idempotency, JobFilter, Report, Store, Submit
 from orchestrator.storage.ledger import cancellation, deletion
@@ -68,6 +69,7 @@ class Orchestrator(AsyncContextManagerMixin):
     Attributes:
         project: The first project.
         hooks: Notification rules.
+        sessions: Runs of jobs with limits on them together; a job joins one by ``session_id``.
         store, bus, accounts, backends, workers, event_log: The parts, for those who serve or watch an orchestrator.
     """
 
@@ -77,6 +79,7 @@ class Orchestrator(AsyncContextManagerMixin):
     bus: Bus
     event_log: EventLog
     hooks: Hooks
+    sessions: Sessions
     workers: WorkerPool
     stats: QueueStats
 
@@ -152,7 +155,7 @@ class Orchestrator(AsyncContextManagerMixin):
             parts = await opened(stack, self._wanted)
             self.project, self.accounts, self.backends = parts.project, parts.accounts, parts.backends
             self.bus, self.event_log, self.hooks = parts.bus, parts.event_log, parts.hooks
-            self.workers, self.stats = parts.workers, parts.stats
+            self.sessions, self.workers, self.stats = parts.sessions, parts.workers, parts.stats
             self._recent, self._drafter, self._dispatcher = parts.recent, parts.drafter, parts.dispatcher
             async with running(parts, self._wanted):
                 yield self
@@ -177,7 +180,7 @@ class Orchestrator(AsyncContextManagerMixin):
         Cancelling this call does not take the submit back.
 
         Raises:
-            InvalidRequest: Something is out of range; BackendNotFound and IdempotencyMismatch are such.
+            InvalidRequest: Something is out of range; BackendNotFound, IdempotencyMismatch and SessionRefused are such.
             StorageError: It could not be stored.
         """
         if isinstance(request, JobRequest):
@@ -406,6 +409,7 @@ class Orchestrator(AsyncContextManagerMixin):
         *,
         project: str | None = None,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
         backends: Collection[str] = (),
     ) -> AsyncGenerator[FeedItem]:
@@ -413,14 +417,20 @@ class Orchestrator(AsyncContextManagerMixin):
 
         Args:
             cursor: A cursor of an earlier item, ``earliest`` or ``latest``.
-            jobs, kinds, backends: Only events of these jobs (a parent stands for its children too), of these kinds,
-                of these backends.
+            jobs, sessions, kinds, backends: Only events of these jobs (a parent stands for its children too), of jobs
+                of these sessions, of these kinds, of these backends.
 
         Raises:
             InvalidCursor: Not a cursor of this log.
             CursorExpired: Retention has removed events after it.
         """
-        chosen = Selection(project or self.project.id, frozenset(jobs), frozenset(kinds), frozenset(backends))
+        chosen = Selection(
+            project or self.project.id,
+            jobs=frozenset(jobs),
+            sessions=frozenset(sessions),
+            kinds=frozenset(kinds),
+            backends=frozenset(backends),
+        )
         return self.event_log.read(cursor, chosen)
 
     @overload

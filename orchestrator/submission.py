@@ -243,8 +243,6 @@ def _check_request(request: JobRequest, capabilities: Capabilities) -> None:
         raise InvalidRequest("there must be at least one circuit", fields=("input.circuits",))
     if not request.multi and len(request.circuits) != 1:
         raise InvalidRequest("several circuits need a multi-circuit job", fields=("input.circuits",))
-    if request.session_id is not None:
-        raise InvalidRequest("sessions are not supported", fields=("session_id",))
     noise = request.noise
     if noise is None:
         return

@@ -199,6 +199,7 @@ class Client(Wire):
         cursor: str = "latest",
         *,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
         places: bool = False,
     ) -> AsyncGenerator[FeedFrame]:
@@ -210,6 +211,7 @@ class Client(Wire):
         Args:
             cursor: One of an earlier frame, ``earliest`` or ``latest``.
             jobs: Only events of these jobs and their children.
+            sessions: Only events of jobs of these sessions.
             kinds: Only events of these kinds, or families such as ``job.*``.
             places: Tell also where waiting jobs stand in line (`FeedPlace`).
 
@@ -218,7 +220,8 @@ class Client(Wire):
             FeedUnavailable: The server has no feed, refuses it, or the key was revoked.
             CursorExpired: Retention has removed events after the cursor.
         """
-        wishes = [*self._feed_params, *(("job", job) for job in jobs), *(("kind", kind) for kind in kinds)]
+        chosen = {"job": jobs, "session": sessions, "kind": kinds}
+        wishes = self._feed_params + [(name, value) for name, values in chosen.items() for value in values]
         if places:
             wishes.append(("queue", "true"))
         return follow(self._session, self.root, wishes, cursor, self.pause)

@@ -106,11 +106,12 @@ class SyncClient:
         cursor: str = "latest",
         *,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
         places: bool = False,
     ) -> Iterator[FeedFrame]:
         """See `Client.events`; leaving the loop that reads it closes the feed."""
-        frames = self._client.events(cursor, jobs=jobs, kinds=kinds, places=places)
+        frames = self._client.events(cursor, jobs=jobs, sessions=sessions, kinds=kinds, places=places)
 
         async def following() -> FeedFrame:
             return await anext(frames)

@@ -21,7 +21,7 @@ LEVELS = (
     {"settings", "hooks"},
     {"storage", "datafolder"},
     {"bus", "backends"},
-    {"dispatch", "notify", "subscription", "waiting", "housekeeping", "accounts", "submission"},
+    {"dispatch", "notify", "subscription", "waiting", "housekeeping", "accounts", "submission", "sessions"},
     {"opening"},
     {"service"},
     {"telemetry", "testing", "client"},

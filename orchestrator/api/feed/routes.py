@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PATH: Final = "/events/v1"
 _MAX_FILTER: Final = 1_000
+#: History is read session by session.
+_MAX_SESSIONS: Final = 100
 #: Kinds of events the log holds; those of hooks are told to hooks alone.
 KINDS: Final = tuple(str(kind) for kind in EventKind if not kind.startswith("hook."))
 _FAMILIES: Final = {
@@ -131,15 +133,24 @@ def _wishes(query: Query, project_id: str) -> tuple[Selection, bool]:
     cursor = query.text("cursor") or LATEST
     if cursor not in {EARLIEST, LATEST}:
         Cursor.parse(cursor)
-    jobs, backends = query.texts("job"), query.texts("backend")
+    jobs, sessions, backends = query.texts("job"), query.texts("session"), query.texts("backend")
     if len(jobs) > _MAX_FILTER:
         raise refuse("job", f"a feed follows at most {_MAX_FILTER:,} chosen jobs", "job_out_of_range")
+    if len(sessions) > _MAX_SESSIONS:
+        raise refuse("session", f"a feed follows at most {_MAX_SESSIONS} chosen sessions", "session_out_of_range")
     kinds: set[str] = set()
     for kind in query.texts("kind"):
         if kind not in KINDS and kind not in _FAMILIES:
             raise refuse("kind", f"kind must be one of {', '.join((*KINDS, *_FAMILIES))}")
         kinds |= _FAMILIES.get(kind, frozenset((kind,)))
-    return Selection(project_id, frozenset(jobs), frozenset(kinds), frozenset(backends)), query.flag("queue")
+    selection = Selection(
+        project_id,
+        jobs=frozenset(jobs),
+        sessions=frozenset(sessions),
+        kinds=frozenset(kinds),
+        backends=frozenset(backends),
+    )
+    return selection, query.flag("queue")
 
 
 def _check_origin(call: Call) -> None:

@@ -16,7 +16,6 @@ from orchestrator.api.submission import (
     WireNoise,
     check_name,
     check_settings,
-    no_session,
     read_metadata,
     read_noise,
     read_shots,
@@ -41,18 +40,23 @@ async def get(call: Call) -> web.Response:
 
 async def listing(call: Call) -> web.Response:
     """Jobs, newest first."""
+    return await page(call)
+
+
+async def page(call: Call, *, session_id: str | None = None) -> web.Response:
+    """A page of jobs as the query asks; of one session where that is given, whatever the query says of it."""
     query = await with_fallback(call)
-    page = await page_of(
+    found = await page_of(
         call,
         ids=query.texts("ids"),
         parent_id=query.text("parent_job_id"),
         statuses=statuses_asked(query, wire.STATUSES),
         backends=_targets(call, query),
-        session_id=query.text("session_id"),
+        session_id=session_id or query.text("session_id"),
         limit=query.clamped("limit", PAGE, MAX_PAGE),
         before=query.text("next"),
     )
-    return listed(call, page, [_body(call, job) for job in page.jobs])
+    return listed(call, found, [_body(call, job) for job in found.jobs])
 
 
 def _body(call: Call, job: Job) -> dict[str, Any]:
@@ -168,7 +172,6 @@ async def move(call: Call) -> web.Response:
 
 
 async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
-    no_session(changes.session_id)
     check_name(changes.name)
     if changes.settings:
         check_settings(changes.settings)
@@ -188,6 +191,7 @@ async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
         metadata=spec.metadata if changes.metadata is None else read_metadata(changes.metadata),
         noise=noise,
         settings=spec.settings if changes.settings is None else changes.settings,
+        session_id=changes.session_id or None,  # the old job's may be over, or on another backend
         dry_run=spec.dry_run if changes.dry_run is None else changes.dry_run,
     )
     created = await orchestrator.submit(accepted(call, request), project=call.project)

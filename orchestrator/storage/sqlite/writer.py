@@ -19,7 +19,18 @@ import structlog
 
 from orchestrator.errors import StorageError, StorageFull
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Apply, Claim, Committed, OnCommit, Record, Route, Submit, Write, claimable
+from orchestrator.storage.abc import (
+    Apply,
+    Claim,
+    Committed,
+    EndSession,
+    OnCommit,
+    Record,
+    Route,
+    Submit,
+    Write,
+    claimable,
+)
 from orchestrator.storage.sqlite.connection import Connection
 from orchestrator.storage.sqlite.tables import SqliteTables
 
@@ -27,7 +38,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 #: Operations that the ledger runs; the others are calls.
-_LEDGER: Final = (Submit, Apply, Record)
+_LEDGER: Final = (Submit, Apply, Record, EndSession)
 MAX_OPERATIONS: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 Call = Callable[[sqlite3.Connection], Any]

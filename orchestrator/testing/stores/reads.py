@@ -32,6 +32,7 @@ async def check_filters(opened: Opened) -> None:
     """Every filter narrows the listing, alone and with others; one that chooses nothing finds nothing."""
     plain = await opened.submit()
     started = await opened.cause(await opened.submit(), Cause.STARTED)
+    await opened.session("session", backend="qpu.aria-1")
     elsewhere = await opened.submit(backend="qpu.aria-1", session_id="session")
     parent, children = await opened.submit_family(S.READY, S.READY)
     cases = [

@@ -111,6 +111,7 @@ async def check_every_field_survives(opened: Opened) -> None:
         stats=Stats(qubits=36, circuits=1, gates_1q=LARGEST, gates_2q=0),
         registers={"c": [0, None, 2]},
     )
+    await opened.session(AWKWARD, backend=AWKWARD)
     job = replace(opened.draft().job, spec=spec, attempt=LARGEST - 1, submitted_at=-1, ready_at=LARGEST)
     await opened.store.submit(Submit([Draft(job, INPUT)]))
     assert await opened.now(job) == job
