@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from orchestrator.model import Noise
 from orchestrator.service import Orchestrator
 from orchestrator.settings import Settings
 from orchestrator.testing.adapters import FLIP
+from orchestrator_fault.adapter import FaultAdapter
 
 CONFIG = Path(__file__).parents[3] / "configs" / "rehearsal.toml"
 BELL = Circuit(qubits=2, gates=(Gate("h", (0,)), Gate("x", (1,), controls=(0,))))
@@ -76,6 +79,41 @@ async def test_a_machine_behind_faults_keeps_its_calibrations() -> None:
         found = await service.backends.characterization(backend, job.outcome.characterization_id)
         assert found is not None
         assert service.backends.state(backend).characterization_id == found.id
+
+
+LAB = """
+import os
+
+from orchestrator.backends.abc import Adapter, Capabilities
+from orchestrator.model import Result
+
+
+class Lab(Adapter):
+    name = "lab"
+    isolation = "ISOLATION"
+
+    def capabilities(self):
+        return [Capabilities(backend="lab", qubits=4)]
+
+    def run(self, attempt):
+        assert attempt.job.backend == "lab"
+        return Result(qubits=1, probabilities={0: 1.0}, warnings=(str(os.getpid()),))
+"""
+
+
+@pytest.mark.parametrize("isolation", ["server", "worker"])
+async def test_a_wrapped_adapter_runs_where_it_would_run(
+    isolation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain functions in a thread, and in a process of the backend's own where the adapter asks for that."""
+    module = f"lab_of_{isolation}"
+    (tmp_path / f"{module}.py").write_text(LAB.replace("ISOLATION", isolation))
+    monkeypatch.syspath_prepend(tmp_path)
+    lab = importlib.import_module(module).Lab()
+    async with Orchestrator.open(adapters=[FaultAdapter(lab, late=1.0, late_s=0.0)]) as service:
+        job = await service.wait((await service.submit(FLIP, backend="fault.lab")).id)
+        assert job.status is JobStatus.COMPLETED
+        assert (job.outcome.warnings == (str(os.getpid()),)) is (isolation == "server")
 
 
 async def test_the_example_configuration_rehearses() -> None:
