@@ -36,14 +36,24 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Why a job failed: a code of the vendor contract and a sentence for people."""
+    """Why a job failed.
+
+    Attributes:
+        code: One of the vendor contract, such as ``NotEnoughQubits``.
+        message: A sentence for the person who submitted it.
+    """
 
     code: str
     message: str
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a run cost; `unit` is a currency code, or ``credit``."""
+    """What a run cost.
+
+    Attributes:
+        value: The amount.
+        unit: A currency code, or ``credit``.
+    """
 
     value: float
     unit: str = "usd"
@@ -91,7 +101,19 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     """What was asked for; never changes after the submit.
 
     Attributes:
+        backend: Name of the backend.
+        type: The vendor contract's name for the kind of input.
+        name: What the submitter called it.
+        metadata: The submitter's own pairs of text.
+        shots: How often the circuit is measured.
+        noise: The noise model asked for, where the backend has some.
+        settings: The vendor's ``settings`` object, as given: compilation, error mitigation.
+        session_id: The session it was submitted in.
+        dry_run: Check and compile only; it never gets to `run`.
+        submitter_id: Whose key it was.
         seed: Drawn at the submit unless `noise.seed` gives it; every random choice of a run derives from it.
+        stats: Sizes of the circuit as submitted.
+        gateset: ``qis`` or ``native``.
         registers: Named classical registers of a circuit: name -> qubit per bit, null for an unused bit.
     """
 
@@ -271,7 +293,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         counts: Outcome -> number of shots; None where nothing was sampled.
         shots: Outcome of each shot in order; None where only totals exist.
         execution_ms: Duration on the backend, milliseconds.
+        characterization_id: The calibration it ran under.
         cost: What the run cost, where the backend knows.
+        warnings: Sentences for the submitter.
     """
 
     qubits: int
@@ -311,7 +335,17 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Characterization(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded calibration of a backend (reference, section 13); times in seconds, fidelities 0 to 1."""
+    """One recorded calibration of a backend (reference, section 13).
+
+    Attributes:
+        id: Made with the context's `new_id`.
+        backend: Name of the backend.
+        recorded_at: When it was found, Unix milliseconds.
+        qubits: Width of the device.
+        connectivity: Pairs of qubits that two-qubit gates act on.
+        fidelity: ``spam``, ``1q``, ``2q`` -> ``median``, ``stderr`` -> 0 to 1.
+        timing: ``1q``, ``2q``, ``readout``, ``reset``, ``t1``, ``t2`` -> seconds.
+    """
 
     id: str
     backend: str
@@ -323,7 +357,17 @@ class Characterization(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackendState(msgspec.Struct, frozen=True, kw_only=True):
-    """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves."""
+    """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves.
+
+    Attributes:
+        backend: Its name.
+        status: ``available``, or why not in a word of the vendor contract.
+        reason: Why not, for people.
+        queued: Waiting jobs; the dispatcher fills it in.
+        average_queue_ms: How long jobs waited of late, milliseconds; filled in where the adapter does not know better.
+        updated_at: When this was so, Unix milliseconds; now where it is left out.
+        characterization_id: The newest calibration.
+    """
 
     backend: str
     status: str = "available"

@@ -34,7 +34,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
         max_connections: Open connections in all; `max_connections_per_address` from one address.
-        allowed_origins: Origins whose pages may open the websocket; same origin always may.
+        allowed_origins: Origins whose pages may open the feed and change things; the same origin and that of
+            `notify.public_url` always may.
     """
 
     host: str = "127.0.0.1"

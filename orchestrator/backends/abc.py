@@ -78,7 +78,15 @@ class Attempt:
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What `prepare` found out about a job that may run."""
+    """What `prepare` found out about a job that may run.
+
+    Attributes:
+        compiled: The compiled circuit as `orchestrator.circuits.ir.dumps` writes it, for `run` and for people.
+        predicted_execution_ms: Duration of one execution, milliseconds.
+        native_gates_1q: Gates of the compiled circuit on one qubit.
+        native_gates_2q: The same on two.
+        warnings: Sentences for the submitter.
+    """
 
     compiled: bytes | None = None
     predicted_execution_ms: int | None = None

@@ -14,7 +14,11 @@ Price = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 
 
 class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A noise model a backend offers: its width limit in qubits."""
+    """A noise model a backend offers.
+
+    Attributes:
+        qubits: Widest circuit it takes.
+    """
 
     qubits: int
 
@@ -27,7 +31,8 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         unit: A currency code, or ``credit``.
-        gate_1q: Price of one one-qubit gate of one shot; `gate_2q` of one two-qubit gate.
+        gate_1q: Price of one one-qubit gate of one shot.
+        gate_2q: The same of a two-qubit gate.
         job_minimum: Least price of a run.
     """
 
@@ -48,13 +53,19 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend can do. What a job asks beyond it makes the job fail with the vendor's code, see `check`.
 
     Attributes:
+        backend: Its name, as people write it: ``lab.trap``. Of a ``qpu.`` name, what follows is an alias.
         qubits: Widest circuit, in wires that gates touch.
         kind: ``simulator`` or ``qpu``; decides the failure code of a `BackendFault` that names none.
-        gatesets: Accepted gate sets.
-        gates: Names for ``supported_gates``; `native_gates` for ``supported_native_gates``. Only native names restrict.
+        gatesets: Accepted gate sets: ``qis``, ``native`` or both.
+        gates: Names of gates that ``GET /backends`` shows; they restrict nothing.
+        native_gates: Native gates it has.
+        max_shots: Most shots of one job.
         max_circuits: Most circuits in one job; the contract itself allows 5,000.
         noise_models: Accepted noise models by name; where there are none, ``ideal`` asks for nothing.
-        error_mitigations: Accepted error mitigations: ``debiasing``, ``symmetry_verification``.
+        error_mitigations: What it can do about errors: ``debiasing``, ``symmetry_verification``.
+        physics: How far results follow the circuit: ``exact`` (its probabilities, but for rounding), ``noisy`` (with
+            errors, as a machine or under a noise model), None where they are something else. The conformance kit
+            compares with known circuits accordingly.
         seeded: Counts are a function of circuit, noise, shots and seed alone.
         concurrency: Attempts (or batches) running at one time.
         batch: Most attempts handed over at once.
@@ -63,9 +74,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         recovers: `Adapter.recover` may answer that attempts still run after a restart.
         instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
             two events of one commit.
-        run_limit_s: Longest run of one attempt, seconds; 0 for no limit.
+        run_limit_s: Longest run of one attempt, seconds; 0 for the limit of the settings.
         cost_model: ``QCT`` or ``2QGE_operations`` where runs are priced.
         prices: What runs cost, where that is known before; a `Result` may tell what one did cost.
+        location: Where it stands, for ``GET /backends``.
+        power_kw: What it draws, kilowatts, for ``GET /backends``.
     """
 
     backend: str
@@ -78,6 +91,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     max_circuits: int = 5_000
     noise_models: dict[str, NoiseModel] = msgspec.field(default_factory=dict)
     error_mitigations: tuple[str, ...] = ()
+    physics: str | None = None
     seeded: bool = True
     concurrency: int = 1
     batch: int = 1

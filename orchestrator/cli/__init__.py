@@ -38,7 +38,7 @@ COMMANDS: Final = {
     "hooks": "Notify people and programs of what happens to jobs.",
     "verify": "Prove that the tables equal the event log.",
     "bench": "Measure what this machine can do.",
-    "plugins": "List the installed plugins.",
+    "plugins": "Make, list, describe and check plugins.",
     "doctor": "Look for what could be wrong with this installation.",
 }
 

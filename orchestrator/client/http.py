@@ -224,7 +224,7 @@ class Client(Wire):
         wishes = self._feed_params + [(name, value) for name, values in chosen.items() for value in values]
         if places:
             wishes.append(("queue", "true"))
-        return follow(self._session, self.root, wishes, cursor, self.pause)
+        return follow(self._session, self.root, wishes, cursor, pause=self.pause, asked_for=self.asked_for)
 
 
 def _given(**params: str | int | None) -> dict[str, str | int]:

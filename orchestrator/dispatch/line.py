@@ -310,26 +310,37 @@ class Line:
                 await self._clock.sleep(WRITE_PAUSE_S)
 
     def predicted_wait_ms(self, job: Job) -> int | None:
-        """Wall milliseconds until a waiting job probably starts: what runs and what is ahead, on all lanes."""
+        """Wall milliseconds until a waiting job probably starts: what is left of what runs and what is ahead, on all
+        lanes.
+        """
+        now = self._clock.now_ms()
         ahead = [lease.job for lease in self.leases]
         ahead += [entry.job for entry in self.ready.entries if entry.job.id < job.id]
         total = 0
         for other in ahead:
-            if (predicted := other.outcome.predicted_execution_ms) is None:
+            if (left := self._left_ms(other, now)) is None:
                 return None
-            total += self.adapter.wall_ms(predicted)
+            total += left
         return round(total / (self.capabilities.concurrency * self.capabilities.batch))
 
     def forecast(self) -> Iterator[Place]:
         """The places of the ready jobs, in order, and what `predicted_wait_ms` says of each, in one pass."""
-        lanes = self.capabilities.concurrency * self.capabilities.batch
-        ahead: list[int | None] = [lease.job.outcome.predicted_execution_ms for lease in self.leases]
+        lanes, now = self.capabilities.concurrency * self.capabilities.batch, self._clock.now_ms()
+        ahead = [lease.job for lease in self.leases]
         total: float | None = 0.0
         for position, entry in enumerate(self.ready.entries, 1):
-            for predicted in ahead:
-                total = None if total is None or predicted is None else total + self.adapter.wall_ms(predicted)
+            for job in ahead:
+                left = None if total is None else self._left_ms(job, now)
+                total = None if total is None or left is None else total + left
             yield Place(entry.job, position, None if total is None else round(total / lanes))
-            ahead = [entry.job.outcome.predicted_execution_ms]
+            ahead = [entry.job]
+
+    def _left_ms(self, job: Job, now: int) -> int | None:
+        """Wall milliseconds that a job probably still runs, or will run; None where nothing is predicted."""
+        if (predicted := job.outcome.predicted_execution_ms) is None:
+            return None
+        run = 0 if job.started_at is None else max(0, now - job.started_at)
+        return max(0, self.adapter.wall_ms(predicted) - run)
 
     # -- supervision ----------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ FLIP: Final = Circuit(qubits=1, gates=(Gate("x", (0,)),))
 
 def zeros(attempt: Attempt) -> Result:
     """Every shot of that attempt read 0."""
-    return Result(qubits=1, probabilities={0: 1.0}, counts={0: attempt.job.spec.shots})
+    spec = attempt.job.spec
+    return Result(qubits=spec.stats.declared, probabilities={0: 1.0}, counts={0: spec.shots})
 
 
 class ScriptedAdapter(Adapter):

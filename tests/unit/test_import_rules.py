@@ -13,7 +13,7 @@ PACKAGE = "orchestrator"
 #: Rooms from the bottom up. A room imports rooms of its own level or below; a module of no room counts by its name.
 LEVELS = (
     {"errors"},
-    {"lifecycle", "clock", "tasks"},
+    {"lifecycle", "clock", "tasks", "retrying"},
     {"circuits"},
     {"model"},
     {"events", "histogram"},
@@ -26,7 +26,7 @@ LEVELS = (
     {"service"},
     {"telemetry", "testing", "client"},
     {"api", "console"},
-    {"bench"},
+    {"bench", "authoring"},
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
-from orchestrator.api.endpoint import Access, Call, Route, reply, reply_bytes
-from orchestrator.api.errors import OriginNotAllowed, Unauthorized
+from orchestrator.api.endpoint import Access, Call, Route, check_origin, reply, reply_bytes
+from orchestrator.api.errors import Unauthorized
 from orchestrator.api.feed.connection import Connection, EventStream, WebSocket
 from orchestrator.api.feed.hub import CLOSE_S, Feed, Hub
 from orchestrator.api.feed.tickets import VALID_S, Tickets
@@ -52,7 +51,7 @@ def routes(
     """
 
     async def feed(call: Call) -> web.StreamResponse:
-        _check_origin(call)
+        check_origin(call.request, call.context.origins)
         principal = call.principal = _admitted(call, tickets)
         selection, queue = _wishes(Query(call), project_of(call))
         cursor = call.request.headers.get("Last-Event-ID") or Query(call).text("cursor") or LATEST
@@ -68,7 +67,6 @@ def routes(
         return response
 
     async def ticket(call: Call) -> web.Response:
-        _check_origin(call)
         if tickets is None or call.principal is None:
             raise Unauthorized
         return reply({"ticket": tickets.issue(call.principal), "expires_in_s": VALID_S}, 201)
@@ -151,16 +149,3 @@ def _wishes(query: Query, project_id: str) -> tuple[Selection, bool]:
         backends=frozenset(backends),
     )
     return selection, query.flag("queue")
-
-
-def _check_origin(call: Call) -> None:
-    """Browsers tell the page's origin; pages of other origins are refused unless allowed by name.
-
-    Raises:
-        OriginNotAllowed: This one is not.
-    """
-    origin = call.request.headers.get("Origin")
-    if origin is None or origin in call.context.origins:
-        return
-    if urlsplit(origin).netloc != call.request.host:
-        raise OriginNotAllowed

@@ -35,7 +35,7 @@ async def create(call: Call) -> web.Response:
 async def get(call: Call) -> web.Response:
     """One job."""
     job = await call.orchestrator.get(call.part("id"), project=call.project)
-    return reply(wire.full_body(_body(call, job), await child_ids(call.orchestrator, job)))
+    return reply(await full(call, job))
 
 
 async def listing(call: Call) -> web.Response:
@@ -56,10 +56,16 @@ async def page(call: Call, *, session_id: str | None = None) -> web.Response:
         limit=query.clamped("limit", PAGE, MAX_PAGE),
         before=query.text("next"),
     )
-    return listed(call, found, [_body(call, job) for job in found.jobs])
+    return listed(call, found, [body(call, job) for job in found.jobs])
 
 
-def _body(call: Call, job: Job) -> dict[str, Any]:
+async def full(call: Call, job: Job) -> dict[str, Any]:
+    """A job as asked for by id."""
+    return wire.full_body(body(call, job), await child_ids(call.orchestrator, job))
+
+
+def body(call: Call, job: Job) -> dict[str, Any]:
+    """A job as lists show it."""
     orchestrator = call.orchestrator
     try:
         cost_model = orchestrator.backends.capabilities(job.backend).cost_model

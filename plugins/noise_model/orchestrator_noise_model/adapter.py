@@ -94,6 +94,7 @@ class NoiseModelAdapter(Adapter):
                 backend="simulator",
                 qubits=QUBITS,
                 gates=_GATES,
+                physics="exact",
                 noise_models={name: NoiseModel(qubits=qubits) for name, qubits in models.items()},
                 concurrency=_AHEAD * self._workers.size,
                 batch=_BATCH,

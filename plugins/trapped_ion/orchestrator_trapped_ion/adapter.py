@@ -257,6 +257,7 @@ def _capabilities(calibration: Calibration) -> Capabilities:
         qubits=calibration.qubits,
         gates=_GATES,
         native_gates=calibration.native_gates,
+        physics="noisy",
         error_mitigations=(DEBIASING,),
         instant_prepare=False,
         cost_model=calibration.cost_model,
