@@ -20,6 +20,7 @@ class Lease:
     Attributes:
         job: The job as last committed.
         until: When the lease ends unless the adapter vouches for the attempt (monotonic seconds).
+        starting: Its start is being written; until that is known, nobody else may have the job.
         run_until: When the run limit is reached, once execution began; None for no limit.
     """
 
@@ -27,6 +28,7 @@ class Lease:
     job: Job
     until: float
     run_until: float | None = None
+    starting: bool = False
 
 
 class Leases:

@@ -24,7 +24,7 @@ from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
 from orchestrator.errors import CanceledByBackend, ExecutionError, StorageError, WorkerLost
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import Characterization, Job, Result
+from orchestrator.model import Characterization, Cost, Job, Result
 from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move, Record
 from orchestrator.storage.ledger import calibration, failure_data, moved
@@ -239,7 +239,12 @@ class Line:
         for lease in waiting:
             after = replace(moved(lease.job, Cause.STARTED, now), attempt=lease.attempt.number)
             moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
-        applied = await self._write(moves) if moves else []
+            lease.starting = True
+        try:
+            applied = await self._write(moves) if moves else []
+        finally:
+            for lease in waiting:
+                lease.starting = False
         run_until = self.run_limit()
         for lease, move, ok in zip(waiting, moves, applied, strict=True):
             if ok and self.leases.of(lease.attempt) is lease:
@@ -313,12 +318,16 @@ class Line:
                 known,
                 execution_ms=result.execution_ms,
                 characterization_id=result.characterization_id,
-                cost=result.cost,
+                cost=result.cost or self._price(lease.job),
                 warnings=known.warnings + result.warnings,
             ),
         )
         data = {"execution_ms": result.execution_ms}
         return Move(lease.job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
+
+    def _price(self, job: Job) -> Cost | None:
+        prices = self.capabilities.prices
+        return None if prices is None else prices.of(job.spec.stats, job.spec.shots)
 
     def _failed(self, job: Job, error: ExecutionError) -> Move:
         """Another attempt where that may help and the limit is not reached, else the end."""
@@ -416,7 +425,7 @@ class Line:
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:
                 error = ExecutionError(code, "the run limit was reached")
-            elif lease.until <= now:
+            elif lease.until <= now and not lease.starting:
                 error = WorkerLost("its lease ended")
             else:
                 continue
