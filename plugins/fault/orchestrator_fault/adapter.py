@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
-from orchestrator.backends.registry import discover
+from orchestrator.backends.discovery import discover
 from orchestrator.backends.running import bind
 from orchestrator.backends.threads import called
 from orchestrator.errors import SettingsError
