@@ -82,6 +82,7 @@ class Dispatcher:
                 apply=apply,
                 record=store.record,
                 fetch=self._fetch,
+                parent=self._parent,
                 backoff=backoff,
             )
             for adapter, capabilities in served
@@ -91,6 +92,9 @@ class Dispatcher:
         self, backend: str, status: JobStatus, after: str | None, limit: int
     ) -> list[tuple[Job, bytes, bytes | None]]:
         return await self._store.active(backend, status, after=after, limit=limit)
+
+    async def _parent(self, child: Job) -> Job | None:
+        return await self._store.job(child.project_id, child.parent_id) if child.parent_id is not None else None
 
     # -- commits ------------------------------------------------------------------------
 
@@ -127,6 +131,9 @@ class Dispatcher:
             elif (lease := line.leases.of_job(job.id)) is not None:
                 line.leases.end(lease)
                 self._revoke(line, lease)
+            else:
+                line.ready.drop(job.id)
+                line.submitted.drop(job.id)
 
     def _revoke(self, line: Line, lease: Lease) -> None:
         """Tell the adapter, in a task of its own: nobody waits for an adapter's `cancel`."""
@@ -207,13 +214,18 @@ class Dispatcher:
         for line in self.lines.values():
             line.hold()
         deadline = self._clock.monotonic() + self._settings.drain_s
-        while any(len(line.leases) for line in self.lines.values()) and self._clock.monotonic() < deadline:
+        ending = [line for line in self.lines.values() if not line.capabilities.recovers]
+        while any(len(line.leases) for line in ending) and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.05)
 
     async def put_back(self) -> None:
-        """After the lines were canceled: what still ran is ready again, and no failed attempt."""
+        """After the lines were canceled: what still ran is ready again, and no failed attempt.
+
+        What runs elsewhere stays started: the next start adopts it, see `recover`.
+        """
         for line in self.lines.values():
-            await line.interrupt("the server was stopped", counts=False)
+            if not line.capabilities.recovers:
+                await line.interrupt("the server was stopped", counts=False)
 
     def predicted_wait_ms(self, job: Job) -> int | None:
         """Predicted run times of what is ahead of a waiting job, in all."""

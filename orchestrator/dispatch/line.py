@@ -6,6 +6,7 @@ move; news of an attempt whose lease is gone, or whose move is refused, changes 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -55,6 +56,7 @@ class Line:
         apply: Writes moves; answers which applied.
         record: Writes an event that moves no job.
         fetch: Pages of the store's jobs of this backend in a status.
+        parent: Reads the parent of a child.
         backoff: Failed attempts of a job -> seconds to wait.
     """
 
@@ -68,6 +70,7 @@ class Line:
         apply: ApplyMoves,
         record: RecordEvent,
         fetch: Callable[[str, JobStatus, str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]],
+        parent: Callable[[Job], Awaitable[Job | None]],
         backoff: Backoff,
     ) -> None:
         self.adapter = adapter
@@ -79,12 +82,16 @@ class Line:
         self._clock = clock
         self._apply = apply
         self._record = record
+        self._parent = parent
         self._backoff = backoff
         self._usual_code = "SimulationError" if capabilities.kind == "simulator" else "QuantumComputerError"
         self._open = anyio.Event()
         self._open.set()
         self.ready = WaitingQueue(
-            clock, lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit), self.leases
+            clock,
+            lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit),
+            self.leases,
+            families=capabilities.families,
         )
         self.submitted = WaitingQueue(
             clock, lambda after, limit: fetch(self.backend, JobStatus.SUBMITTED, after, limit), self.preparing
@@ -102,10 +109,32 @@ class Line:
                     self.ready.put_back(entry, 0.0)
                 continue
             attempts = [self._lease(entry) for entry in entries if entry.job.id not in self.leases]
+            if self.capabilities.families:
+                attempts = await self._with_parents(attempts)
             if start:
                 attempts = await self.started(attempts)
             if attempts:
                 return attempts
+
+    async def _with_parents(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """The attempts with their parents' records, which adapters of whole families need; those that still hold."""
+        parents: dict[str, Job | None] = {}
+        try:
+            for attempt in attempts:
+                parent_id = attempt.job.parent_id
+                if parent_id is not None and parent_id not in parents:
+                    parents[parent_id] = await self._parent(attempt.job)
+        except BaseException:  # nobody has seen these attempts
+            for attempt in attempts:
+                if (lease := self.leases.of(attempt)) is not None:
+                    self._return(lease)
+            raise
+        known = []
+        for attempt in attempts:
+            if (lease := self.leases.of(attempt)) is not None:
+                lease.attempt = dataclasses.replace(attempt, parent=parents.get(attempt.job.parent_id or ""))
+                known.append(lease.attempt)
+        return known
 
     def hold(self) -> None:
         """Hand out nothing more."""
