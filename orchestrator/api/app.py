@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from orchestrator.api import health, hooks
+from orchestrator.api import bulk, health, hooks
 from orchestrator.api.endpoint import Access, Call, Context, Surface, install
 from orchestrator.api.feed import routes as feed
 from orchestrator.api.feed.hub import Hub
@@ -29,7 +29,7 @@ def create_app(
     limits: Limits | None = None,
     allowed_origins: Collection[str] | None = None,
 ) -> web.Application:
-    """The application: ``/v0.4``, ``/v0.3``, ``/events/v1``, ``/hooks/v1``, ``/healthz``, ``/readyz`` and ``/metrics``.
+    """The application: ``/v0.4``, ``/v0.3``, the orchestrator's own routes, ``/healthz``, ``/readyz``, ``/metrics``.
 
     Args:
         orchestrator: Opened by the caller, and closed by the caller after the application's end.
@@ -50,7 +50,11 @@ def create_app(
     app = web.Application()
     install(
         app.router,
-        (V04, V03, Surface("", (*health.ROUTES, *events, *hooks.routes(Access.KEY, _project)), vendor=False)),
+        (
+            V04,
+            V03,
+            Surface("", (*health.ROUTES, *bulk.ROUTES, *events, *hooks.routes(Access.KEY, _project)), vendor=False),
+        ),
         context,
     )
 

@@ -66,7 +66,7 @@ def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_window")
 async def test_a_family_is_whole_though_the_window_shows_a_part() -> None:
-    """Read back after a restart in pages shorter than a family: each family comes whole, in order, single jobs between."""
+    """Read back after a restart in pages shorter than a family: each comes whole, in order, single jobs between."""
     stored = Stored(
         [entry(0), *(entry(n, "a") for n in range(1, 9)), entry(9), *(entry(n, "b") for n in range(10, 13))]
     )
