@@ -45,6 +45,7 @@ def create_app(
     context = Context(orchestrator, figures, reader, origins)
     hub = Hub(orchestrator)
     tickets = Tickets(orchestrator.clock)
+    streams = bulk.Streams()
     figures.watch_feeds(lambda: hub.open)
     events = feed.routes(Access.KEY, hub, _project, tickets)
     app = web.Application()
@@ -53,13 +54,15 @@ def create_app(
         (
             V04,
             V03,
-            Surface("", (*health.ROUTES, *bulk.ROUTES, *events, *hooks.routes(Access.KEY, _project)), vendor=False),
+            Surface(
+                "", (*health.ROUTES, *bulk.routes(streams), *events, *hooks.routes(Access.KEY, _project)), vendor=False
+            ),
         ),
         context,
     )
 
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
-        listeners = (tickets.revoked, hub.revoked)
+        listeners = (tickets.revoked, hub.revoked, streams.revoked)
         orchestrator.accounts.on_revoked += listeners
         yield
         for listener in listeners:
@@ -68,6 +71,7 @@ def create_app(
             figures.close()
 
     async def shutdown(_app: web.Application) -> None:
+        streams.close()
         await hub.aclose()
 
     app.cleanup_ctx.append(lifetime)

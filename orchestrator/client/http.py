@@ -200,6 +200,7 @@ class Client(Wire):
         *,
         jobs: Collection[str] = (),
         kinds: Collection[str] = (),
+        backends: Collection[str] = (),
         places: bool = False,
     ) -> AsyncGenerator[FeedFrame]:
         """Committed events after the cursor, then live ones, without end; close it (`contextlib.aclosing`).
@@ -211,6 +212,7 @@ class Client(Wire):
             cursor: One of an earlier frame, ``earliest`` or ``latest``.
             jobs: Only events of these jobs and their children.
             kinds: Only events of these kinds, or families such as ``job.*``.
+            backends: Only events of these backends.
             places: Tell also where waiting jobs stand in line (`FeedPlace`).
 
         Raises:
@@ -219,6 +221,7 @@ class Client(Wire):
             CursorExpired: Retention has removed events after the cursor.
         """
         wishes = [*self._feed_params, *(("job", job) for job in jobs), *(("kind", kind) for kind in kinds)]
+        wishes += [("backend", backend) for backend in backends]
         if places:
             wishes.append(("queue", "true"))
         return follow(self._session, self.root, wishes, cursor, self.pause)

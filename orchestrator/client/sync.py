@@ -107,10 +107,11 @@ class SyncClient:
         *,
         jobs: Collection[str] = (),
         kinds: Collection[str] = (),
+        backends: Collection[str] = (),
         places: bool = False,
     ) -> Iterator[FeedFrame]:
         """See `Client.events`; leaving the loop that reads it closes the feed."""
-        frames = self._client.events(cursor, jobs=jobs, kinds=kinds, places=places)
+        frames = self._client.events(cursor, jobs=jobs, kinds=kinds, backends=backends, places=places)
 
         async def following() -> FeedFrame:
             return await anext(frames)

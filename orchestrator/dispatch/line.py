@@ -316,7 +316,11 @@ class Line:
                 lease.until = until
 
     async def enforce_limits(self) -> list[Lease]:
-        """End attempts past their lease or their run limit; answers those, whose adapter is yet to be told."""
+        """End attempts past their lease or their run limit; answers those, whose adapter is yet to be told.
+
+        An adapter whose executions run elsewhere is not told to stop what is only put back: the next attempt is
+        to find it.
+        """
         now = self._clock.monotonic()
         code = "SimulationTimeout" if self.capabilities.kind == "simulator" else "QuantumComputerError"
         ended = []
@@ -327,11 +331,12 @@ class Line:
                 error = WorkerLost("its lease ended")
             else:
                 continue
-            ended.append(lease)
             if lease.job.status is JobStatus.STARTED:
                 await self.finished([(lease.attempt, error)])
             else:
                 self._return(lease)
+            if not (self.capabilities.recovers and self.ready.holds(lease.job.id)):
+                ended.append(lease)
         return ended
 
     def _return(self, lease: Lease) -> None:

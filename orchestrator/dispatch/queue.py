@@ -88,6 +88,10 @@ class WaitingQueue:
         """What the window shows now, delayed entries left out."""
         return tuple(self._entries.values())
 
+    def holds(self, job_id: str) -> bool:
+        """Whether a job is in view, or put back for later."""
+        return job_id in self._entries or job_id in self._delayed
+
     def offer(self, entry: Entry) -> None:
         """A job was committed in this queue's status."""
         job_id = entry.job.id
