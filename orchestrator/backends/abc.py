@@ -38,6 +38,7 @@ __all__ = [
     "AdapterContext",
     "Attempt",
     "Capabilities",
+    "Clock",
     "Emit",
     "NoiseModel",
     "Prepared",

@@ -8,8 +8,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from orchestrator.backends.abc import Attempt, Emit
-from orchestrator.clock import Clock
+from orchestrator.backends.abc import Attempt, Clock, Emit
 from orchestrator.errors import ExecutionError
 from orchestrator.model import Result
 from orchestrator_remote_cloud.catalog import Catalog

@@ -13,9 +13,8 @@ from typing import Final
 
 from orchestrator.client import FeedEvent, FeedGap, FeedLive, FeedUnavailable, RemoteError, Unreachable
 from orchestrator.errors import CursorExpired
-from orchestrator.lifecycle import TERMINAL
 from orchestrator_remote_cloud.branch import Branch
-from orchestrator_remote_cloud.flights import GONE, Flight, News
+from orchestrator_remote_cloud.flights import ENDED, GONE, Flight, News
 from orchestrator_remote_cloud.link import V04, first
 from orchestrator_remote_cloud.shapes import RemoteFailure, RemoteJob, RemoteJobs
 from orchestrator_remote_cloud.transport import Lost, NotSent, Refused
@@ -107,7 +106,7 @@ class Follower:
         elif event.after is not None and event.parent_id is None:
             flight = self._branch.flights.tracked(event.job_id)
             if (
-                event.after in TERMINAL
+                event.after in ENDED
                 and self._branch.results_since is not None
                 and (flight is None or self._branch.awaits_result(flight))
             ):

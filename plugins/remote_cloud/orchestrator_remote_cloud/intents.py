@@ -20,7 +20,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
-from orchestrator.clock import Clock
+from orchestrator.backends.abc import Clock
 
 log = structlog.get_logger()
 

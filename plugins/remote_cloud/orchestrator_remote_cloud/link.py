@@ -18,7 +18,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
-from orchestrator.clock import Clock
+from orchestrator.backends.abc import Clock
 from orchestrator.errors import SettingsError
 from orchestrator_remote_cloud.settings import RemoteSettings
 from orchestrator_remote_cloud.transport import Answer, Denied, Lost, NotSent, Refused, Transport

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, Protocol
 import aiohttp
 import msgspec
 
+from orchestrator.backends.abc import Clock
 from orchestrator.client import Client, FeedFrame
-from orchestrator.clock import Clock
 from orchestrator.errors import OrchestratorError
 from orchestrator_remote_cloud.shapes import Bulk
 
