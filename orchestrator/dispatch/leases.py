@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import anyio
+
 from orchestrator.backends.abc import Attempt
 from orchestrator.model import Job
 
@@ -21,12 +23,14 @@ class Lease:
         job: The job as last committed.
         until: When the lease ends unless the adapter vouches for the attempt (monotonic seconds).
         run_until: When the run limit is reached, once execution began; None for no limit.
+        starting: Set when the start that is being recorded is recorded, or refused; None while none is.
     """
 
     attempt: Attempt
     job: Job
     until: float
     run_until: float | None = None
+    starting: anyio.Event | None = None
 
 
 class Leases:

@@ -151,7 +151,23 @@ class Line:
         """See `Emit.started`."""
         now = self._clock.now_ms()
         leases = [lease for attempt in attempts if (lease := self.leases.of(attempt)) is not None]
-        waiting = [lease for lease in leases if lease.job.status is JobStatus.READY]
+        waiting = [lease for lease in leases if lease.job.status is JobStatus.READY and lease.starting is None]
+        # An adapter may tell an end while it tells the start: the second one to record it would find it recorded.
+        elsewhere = [lease.starting for lease in leases if lease.starting is not None]
+        recorded = anyio.Event()
+        for lease in waiting:
+            lease.starting = recorded
+        try:
+            await self._record_started(waiting, now)
+        finally:
+            for lease in waiting:
+                lease.starting = None
+            recorded.set()
+        for other in elsewhere:
+            await other.wait()
+        return [lease.attempt for lease in leases if self.leases.of(lease.attempt) is lease]
+
+    async def _record_started(self, waiting: Sequence[Lease], now: int) -> None:
         moves = []
         for lease in waiting:
             after = replace(moved(lease.job, Cause.STARTED, now), attempt=lease.attempt.number)
@@ -163,7 +179,6 @@ class Line:
                 lease.job, lease.run_until = move.after, run_until
             else:
                 self.leases.end(lease)
-        return [lease.attempt for lease in leases if self.leases.of(lease.attempt) is lease]
 
     def run_limit(self) -> float | None:
         """When an execution that begins now has to be over (monotonic seconds); None for no limit."""
