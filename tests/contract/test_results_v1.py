@@ -62,3 +62,35 @@ async def test_answers_are_bounded(client: Client, service: Service, monkeypatch
     assert (await asked(client, *[f"x{n}" for n in range(201)]))[0] == 422
     status, refusal = await client.ask("GET", "/results/v1")
     assert (status, refusal["code"]) == (422, "id_out_of_range")
+
+
+async def test_live_results_tell_each_job_as_it_ends(service: Service, client: Client) -> None:
+    """One line a job, children with their parent, of this project and the chosen backends alone."""
+    other = await service.client("other")
+    async with client.session.get("/results/v1/live?backend=simulator") as response:
+        assert response.status == 200
+        assert msgspec.json.decode(await response.content.readline()) == {"live": True}
+        await other.submit(BELL)
+        await client.submit({**BELL, "backend": "qpu.aria-1"})
+        single = await client.submit(NOISY)
+        told = msgspec.json.decode(await response.content.readline())
+        assert told["id"] == single
+        result = msgspec.convert(told["result"], Result, strict=False)
+        assert result == await service.orchestrator.fetch_result(single)
+        family = await client.submit(MULTI)
+        told = msgspec.json.decode(await response.content.readline())
+        assert (told["id"], len(told["children"])) == (family, 3)
+    assert (await (await service.stranger()).ask("GET", "/results/v1/live"))[0] == 401
+
+
+async def test_live_results_end_with_their_key_and_their_server(service: Service) -> None:
+    """A revoked key closes them at once, a stop of the server all of them."""
+    accounts = service.orchestrator.accounts
+    clients = [await service.client() for _ in range(2)]
+    streams = [await client.session.get("/results/v1/live") for client in clients]
+    for stream in streams:
+        await stream.content.readline()
+    await accounts.revoke_key(clients[0].key_id, project=service.orchestrator.project.id)
+    assert await streams[0].content.read() == b""
+    await service.stop()
+    assert await streams[1].content.read() == b""

@@ -32,6 +32,8 @@ MOST_PAUSE_S: Final = 3600.0
 _BACKOFF_S: Final = 0.2
 _BACKOFF_CAP_S: Final = 15.0
 _PROBE_S: Final = 1.0
+#: A wait too short to wait for: sums of times are not exact.
+_AT_ONCE_S: Final = 0.001
 #: An answer beyond this many bytes is decoded off the event loop.
 _LARGE: Final = 262_144
 _MESSAGE: Final = 500
@@ -80,7 +82,7 @@ class Link:
         while True:
             await self._up.wait()
             wait_s = max(slot, self._paused_until) - self.clock.monotonic()
-            if wait_s <= 0:
+            if wait_s <= _AT_ONCE_S:
                 break
             await self.clock.sleep(wait_s)
         return await self._send(shape, method, path, **request)
