@@ -188,6 +188,7 @@ async def rehearse(folder: Path, kills: int, submitters: int, seed: int, *, plai
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        proxy.calm = True  # when the link is well again, all has to end
         try:
             begun, left = time.monotonic(), set(load.acknowledged)
             while left and time.monotonic() - begun < LIMIT_S:

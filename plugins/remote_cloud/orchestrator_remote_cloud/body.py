@@ -33,37 +33,51 @@ def token_key(instance: str) -> str:
     return f"token-{instance}"
 
 
-async def written(attempts: Sequence[Attempt], target: str, *, key: str, token: str, needs_token: bool) -> bytes:
+def check_room(attempts: Sequence[Attempt], *, needs_token: bool) -> None:
+    """Refuse a job whose metadata leaves no room for the token.
+
+    Args:
+        attempts: One, or the children of one parent.
+        needs_token: The mark is all that finds the job again: the remote knows no idempotency keys.
+
+    Raises:
+        UserFault: There is none.
+    """
+    _, given = _named(attempts)
+    if needs_token and len(given) >= MOST_METADATA:
+        message = f"this backend marks each job with an entry of metadata of its own, so {MOST_METADATA - 1} are left"
+        raise UserFault(message)
+
+
+async def written(attempts: Sequence[Attempt], target: str, *, key: str, token: str) -> bytes:
     """The body; the same bytes for the same jobs.
 
     Args:
         attempts: One, or the children of one parent in circuit order.
         target: The backend's name at the remote.
-        key: Name of the metadata entry of the token.
+        key: Name of the metadata entry of the token, left out where there is no room for it.
         token: Marks the job.
-        needs_token: The mark is all that finds the job again: the remote knows no idempotency keys.
-
-    Raises:
-        UserFault: There is no room for the token.
     """
     gates = sum(attempt.job.spec.stats.gates_1q + attempt.job.spec.stats.gates_2q for attempt in attempts)
     if gates + len(attempts) > _MANY:
-        return await anyio.to_thread.run_sync(_written, attempts, target, key, token, needs_token)
-    return _written(attempts, target, key, token, needs_token)
+        return await anyio.to_thread.run_sync(_written, attempts, target, key, token)
+    return _written(attempts, target, key, token)
 
 
-def _written(attempts: Sequence[Attempt], target: str, key: str, token: str, needs_token: bool) -> bytes:
+def _named(attempts: Sequence[Attempt]) -> tuple[str | None, dict[str, str]]:
+    """Name and metadata that were given: those of a family are the parent's."""
+    first = attempts[0]
+    whole = first.job if first.job.parent_id is None else first.parent
+    return (None, {}) if whole is None else (whole.spec.name, dict(whole.spec.metadata or {}))
+
+
+def _written(attempts: Sequence[Attempt], target: str, key: str, token: str) -> bytes:
     first = attempts[0].job
     single = first.parent_id is None
-    whole = first if single else attempts[0].parent
-    name, given = (None, None) if whole is None else (whole.spec.name, whole.spec.metadata)
+    name, metadata = _named(attempts)
     options: dict[str, Any] = {"backend": target, "shots": first.spec.shots}
-    metadata = dict(given or {})
     if len(metadata) < MOST_METADATA:
         metadata[key] = token
-    elif needs_token:
-        message = f"this backend marks each job with an entry of metadata of its own, so {MOST_METADATA - 1} are left"
-        raise UserFault(message)
     if metadata:
         options["metadata"] = metadata
     if name is not None:

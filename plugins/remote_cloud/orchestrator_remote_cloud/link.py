@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
@@ -47,6 +47,7 @@ class Link:
         down: Why it is not asked at present; None when it is.
         orchestrator: It is another orchestrator, with routes of its own.
         requests: How many were sent.
+        ahead_ms: By how much the remote's clock is ahead of ours, as far as it has said what time it has.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Link:
         self.down: str | None = None
         self.orchestrator = settings.kind == "orchestrator"
         self.requests = 0
+        self.ahead_ms = 0
         self.key = settings.key()
         self._rng = rng
         self._bad_key = False
@@ -78,14 +80,18 @@ class Link:
         Raises:
             NotSent, Lost: See there. Refused: By the remote, for good.
         """
+        await self.admitted()
+        return await self.ask_now(shape, method, path, **request)
+
+    async def admitted(self) -> None:
+        """Wait until the link is up and the rate allows one more request, which is then to be made."""
         slot = self._reserve()
         while True:
             await self._up.wait()
             wait_s = max(slot, self._paused_until) - self.clock.monotonic()
             if wait_s <= _AT_ONCE_S:
-                break
+                return
             await self.clock.sleep(wait_s)
-        return await self._send(shape, method, path, **request)
 
     async def persist(self, shape: type[T], method: str, path: str, **request: Any) -> T:
         """As `ask`, again and again until there is an answer; for requests that may be repeated.
@@ -115,13 +121,16 @@ class Link:
         self._next_slot += 1 / rate
         return slot
 
-    async def _send(self, shape: type[T], method: str, path: str, *, probe: bool = False, **request: Any) -> T:
+    async def ask_now(self, shape: type[T], method: str, path: str, *, probe: bool = False, **request: Any) -> T:
+        """As `ask`, for whoever is `admitted`; a `probe` brings the link up by an answer that is good, no other."""
         self.requests += 1
         try:
             answer = await self.transport.send(method, path, key=self.key, **request)
         except (NotSent, Lost) as error:
             self._failed(str(error))
             raise
+        if (date := _date(answer.headers.get("Date"))) is not None:
+            self.ahead_ms = round(date.timestamp() * 1000) - self.clock.now_ms()
         if answer.status == 403 and method == "POST":
             raise Denied(_refusal(answer)[1])
         return await self._read(shape, answer, open_route=path.startswith(f"{V04}/backends"), probe=probe)
@@ -217,7 +226,7 @@ class Link:
     async def _probe(self) -> None:
         try:
             self.key = self.settings.key()
-            await self._send(dict[str, Any], "GET", f"{V04}/jobs", params=[("limit", "1")], probe=True)
+            await self.ask_now(dict[str, Any], "GET", f"{V04}/jobs", params=[("limit", "1")], probe=True)
         except SettingsError as error:
             self.take_down(str(error))
         except (NotSent, Lost, Refused) as error:
@@ -231,12 +240,19 @@ def retry_after_s(value: str | None, now_ms: int) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         return float(text)
+    at = _date(text)
+    return None if at is None else max(0.0, at.timestamp() - now_ms / 1000)
+
+
+def _date(text: str | None) -> datetime | None:
+    """A date of HTTP; None where there is none."""
+    if text is None:
+        return None
     try:
         at = parsedate_to_datetime(text)
     except ValueError:
         return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return max(0.0, at.timestamp() - now_ms / 1000)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _refusal(answer: Answer) -> tuple[str, str]:

@@ -17,23 +17,19 @@ import structlog
 from orchestrator.backends.abc import Attempt
 from orchestrator.errors import ExecutionError, UserFault
 from orchestrator.model import JobSpec
-from orchestrator_remote_cloud.body import token_key, token_of, written
+from orchestrator_remote_cloud.body import check_room, token_key, token_of, written
 from orchestrator_remote_cloud.branch import Branch
 from orchestrator_remote_cloud.flights import Flight, News
 from orchestrator_remote_cloud.intents import Intent
 from orchestrator_remote_cloud.link import V04
-from orchestrator_remote_cloud.shapes import Created, Estimate, RemoteJob, RemoteJobs, time_ms
+from orchestrator_remote_cloud.searching import Search
+from orchestrator_remote_cloud.shapes import Created, Estimate
 from orchestrator_remote_cloud.transport import Denied, Lost, NotSent, Refused
 
 log = structlog.get_logger()
 
-#: The remote's clock may differ from ours by so much.
-SKEW_MS: Final = 600_000
 #: Submissions under way together.
 AT_ONCE: Final = 32
-#: Longest pause between two looks for a job that may never have arrived.
-_LOOK_AGAIN_S: Final = 10.0
-_PAGE: Final = 200
 #: The same submission is being answered on a connection that was lost.
 _IN_PROGRESS: Final = "idempotency_in_progress"
 _MISMATCH: Final = "idempotency_mismatch"
@@ -47,11 +43,7 @@ class Submitter:
         self._link = branch.link
         self._slots = anyio.CapacityLimiter(AT_ONCE)
         self._key = token_key(branch.intents.instance)
-        self._looking = anyio.Lock()
-        self._sought: dict[str, int] = {}
-        self._asked = 0
-        self._swept = 0
-        self._found: dict[str, RemoteJob] = {}
+        self._search = Search(branch, self._key)
 
     async def submit(self, attempts: Sequence[Attempt]) -> None:
         """Make a remote job of one attempt, or of those of one family."""
@@ -64,40 +56,28 @@ class Submitter:
         )
         flight = branch.flights.add(intent, attempts)
         flight.submitting = True
-        async with self._slots:
-            if flight.complete:
-                try:
-                    body = await self._body(flight)
-                    await self._check_cost(flight)
-                except ExecutionError as error:
-                    await branch.conclude(flight, [(attempt, error) for attempt in flight.members])
-                    return
-            if not flight.complete:  # some were canceled meanwhile
-                await self._give_up(flight)
-                return
-            await branch.intents.add(intent)
-            await self._send(flight, body)
+        try:
+            check_room(attempts, needs_token=not self._link.orchestrator)
+            await self._check_cost([attempt.job.spec for attempt in attempts])
+        except ExecutionError as error:
+            await branch.conclude(flight, [(attempt, error) for attempt in flight.members])
+            return
+        if not flight.complete:  # some were canceled meanwhile
+            await self._give_up(flight)
+            return
+        await branch.intents.add(intent)
+        await self._send(flight)
 
     async def resolve(self, flight: Flight) -> None:
         """Find out what became of a submission of an earlier life, and go on from there."""
         flight.submitting = True
-        async with self._slots:
-            await self._branch.intents.add(flight.intent)  # it may not have come so far
-            flight.sent_ms = self._branch.clock.now_ms()  # what is under way may arrive as late as if it was sent now
-            await self._send(flight, await self._body(flight) if flight.complete else None)
-
-    async def _body(self, flight: Flight) -> bytes:
-        return await written(
-            flight.members,
-            self._branch.target,
-            key=self._key,
-            token=flight.token,
-            needs_token=not self._link.orchestrator,
-        )
+        await self._branch.intents.add(flight.intent)  # it may not have come so far
+        flight.sent_ms = self._branch.clock.now_ms()  # what is under way may arrive as late as if it was sent now
+        await self._send(flight)
 
     # -- money --------------------------------------------------------------------------
 
-    async def _check_cost(self, flight: Flight) -> None:
+    async def _check_cost(self, specs: Sequence[JobSpec]) -> None:
         """Refuse what is estimated above the limit; in a family each circuit counts as the widest and longest of them.
 
         Raises:
@@ -105,9 +85,6 @@ class Submitter:
         """
         limit = self._link.settings.limit_per_job
         if limit is None:
-            return
-        specs = [attempt.job.spec for attempt in flight.members]
-        if not specs:
             return
         try:
             estimate = await self._link.persist(
@@ -124,61 +101,76 @@ class Submitter:
 
     # -- sending ------------------------------------------------------------------------
 
-    async def _send(self, flight: Flight, body: bytes | None) -> None:
+    async def _send(self, flight: Flight) -> None:
         """Until it is known what the remote made of it.
 
-        Without a body there is nothing to send (some of the jobs are no longer wanted): what cannot be found is given
-        up after the grace period, and the rest submitted as another job.
+        A flight of which some jobs are no longer wanted has nothing to send: its body would be another one. If it
+        cannot be found it is given up after the grace period, and the rest submitted as another job.
         """
-        branch, failures = self._branch, 0
-        headers = {"Idempotency-Key": flight.token}
-        while True:
-            if flight.sent_ms is not None:
-                if (found := await self._find(flight)) is not None:
-                    await self._landed(flight, found.id, News(found.status, found.failure, found))
-                    return
-                final = self._settled(flight)
-                if final and (body is None or not flight.wanted):
+        failures = 0
+        try:
+            while True:
+                if flight.sent_ms is not None:
+                    settled = self._settled(flight)  # before the search: what it misses then will not come any more
+                    if (found := await self._search.find(flight)) is not None:
+                        await self._landed(flight, found.id, News(found.status, found.failure, found))
+                        return
+                    if not settled and not (self._link.orchestrator and flight.complete):
+                        continue
+                if not flight.complete:
                     await self._give_up(flight)
                     return
-                if not final and (not self._link.orchestrator or body is None or not flight.wanted):
-                    failures += 1
-                    await branch.clock.sleep(min(_LOOK_AGAIN_S, 2.0 ** min(failures, 8) / 4))
-                    continue
-            elif not flight.wanted or body is None:
-                await self._give_up(flight)
-                return
-            try:
-                sent = branch.clock.now_ms()
-                flight.asked_at = branch.clock.monotonic()
-                created = await self._link.ask(Created, "POST", f"{V04}/jobs", body=body, headers=headers)
-            except Denied as error:
-                branch.deny(str(error))
-                await branch.clock.sleep(self._link.settings.refresh_s)
-            except NotSent:
-                failures += 1
-                await self._link.pause(failures)
-            except Lost:
-                flight.sent_ms = sent
-                failures += 1
-                await self._link.pause(failures)
-            except Refused as error:
-                if error.code in {_IN_PROGRESS, _MISMATCH}:  # an earlier request did arrive
-                    flight.sent_ms = sent if flight.sent_ms is None else flight.sent_ms
-                    failures += 1
-                    if error.code == _MISMATCH and self._settled(flight):
-                        await self._refused(flight, error)
-                        return
-                    await self._link.pause(failures)
-                elif error.status in {404, 405, 410}:
-                    self._link.take_down(f"the remote takes no jobs at this address ({error.status})")
-                else:
-                    await self._refused(flight, error)
+                if await self._post(flight):
                     return
-            else:
-                branch.deny(None)
-                await self._landed(flight, created.id)
-                return
+                failures += 1
+                await self._link.pause(failures)
+        finally:
+            self._search.leave(flight)
+
+    async def _post(self, flight: Flight) -> bool:
+        """Send it once; whether that settled the matter."""
+        branch, sent_ms = self._branch, self._branch.clock.now_ms()
+        try:
+            async with self._slots:
+                if not flight.complete:
+                    return False
+                body = await written(flight.members, branch.target, key=self._key, token=flight.token)
+                await self._link.admitted()
+                if not flight.complete:  # its jobs were canceled while it waited
+                    return False
+                sent_ms = branch.clock.now_ms()
+                flight.asked_at = branch.clock.monotonic()
+                created = await self._link.ask_now(
+                    Created, "POST", f"{V04}/jobs", body=body, headers={"Idempotency-Key": flight.token}
+                )
+        except Denied as error:
+            branch.deny(str(error))
+            await branch.clock.sleep(self._link.settings.refresh_s)
+        except NotSent as error:
+            log.debug("submission not sent", remote=self._link.name, reason=str(error))
+        except Lost:
+            flight.sent_ms = branch.clock.now_ms()
+        except Refused as error:
+            return await self._refused(flight, error, sent_ms)
+        else:
+            branch.deny(None)
+            await self._landed(flight, created.id)
+            return True
+        return False
+
+    async def _refused(self, flight: Flight, error: Refused, sent_ms: int) -> bool:
+        """The remote refuses it: the job fails, unless that says something else. Whether that settled the matter."""
+        if error.code in {_IN_PROGRESS, _MISMATCH}:  # an earlier request did arrive
+            if error.code == _IN_PROGRESS or flight.sent_ms is None or not self._settled(flight):
+                flight.sent_ms = sent_ms if flight.sent_ms is None else flight.sent_ms
+                return False
+        elif error.status in {404, 405, 410}:
+            self._link.take_down(f"the remote takes no jobs at this address ({error.status})")
+            return False
+        log.info("remote refused a job", remote=self._link.name, status=error.status, code=error.code)
+        fault = UserFault(f"{self._link.name} refuses the job: {error}")
+        await self._branch.conclude(flight, [(attempt, fault) for attempt in flight.members])
+        return True
 
     def _settled(self, flight: Flight) -> bool:
         """Whether what was sent and is not to be seen will not be seen any more."""
@@ -196,11 +188,6 @@ class Submitter:
             branch.flights.wake()
         await branch.intents.accepted(flight.token, remote_id)
 
-    async def _refused(self, flight: Flight, error: Refused) -> None:
-        log.info("remote refused a job", remote=self._link.name, status=error.status, code=error.code)
-        fault = UserFault(f"{self._link.name} refuses the job: {error}")
-        await self._branch.conclude(flight, [(attempt, fault) for attempt in flight.members])
-
     async def _give_up(self, flight: Flight) -> None:
         """The remote has no such job: forget it, and submit those who still wait as another one."""
         branch, waiting = self._branch, flight.members
@@ -208,42 +195,6 @@ class Submitter:
         branch.flights.forget(flight)
         if waiting:
             branch.spawn(self.submit, waiting)
-
-    # -- looking for lost ones --------------------------------------------------------------
-
-    async def _find(self, flight: Flight) -> RemoteJob | None:
-        """The remote job with the flight's token. Those who look at the same time share one search."""
-        self._sought[flight.token] = flight.intent.created_ms
-        self._asked += 1
-        asked = self._asked
-        try:
-            async with self._looking:
-                if self._swept < asked:
-                    begun = self._asked
-                    await self._sweep()
-                    self._swept = begun
-                return self._found.get(flight.token)
-        finally:
-            self._sought.pop(flight.token, None)
-
-    async def _sweep(self) -> None:
-        """Page the newest-first listing back to before the oldest intent that is sought."""
-        horizon = min(self._sought.values()) - SKEW_MS
-        found: dict[str, RemoteJob] = {}
-        after: str | None = None
-        while True:
-            params = [("target", self._branch.target), ("limit", str(_PAGE))]
-            if after is not None:
-                params.append(("next", after))
-            page = await self._link.persist(RemoteJobs, "GET", f"{V04}/jobs", params=params)
-            for job in page.jobs:
-                if (token := (job.metadata or {}).get(self._key)) is not None:
-                    found.setdefault(str(token), job)
-            times = [at for job in page.jobs if (at := time_ms(job.submitted_at)) is not None]
-            if page.next is None or not page.jobs or (times and min(times) < horizon):
-                break
-            after = page.next
-        self._found = found
 
 
 def _question(target: str, specs: Sequence[JobSpec]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from orchestrator.testing.clock import START_MS, ManualClock
 from orchestrator_remote_cloud.intents import Intent, Intents
 from orchestrator_remote_cloud.link import Link, retry_after_s
 from orchestrator_remote_cloud.settings import RemoteSettings, read
-from tests.unit.remote_cloud.scripted import Cloud, in_front
+from tests.unit.remote_cloud.scripted import Cloud, in_front, until
 
 GOOD: dict[str, Any] = {"url": "https://far.test/v0.4", "prefix": "far."}
 
@@ -86,6 +86,7 @@ async def test_a_retry_after_is_heeded_by_all_requests() -> None:
     link = Link("far", settings, cloud, clock, random.Random(1))
     cloud.fault((429, {"Retry-After": "40"}), "GET", "/v0.4/jobs")
     asked = asyncio.ensure_future(link.persist(dict[str, Any], "GET", "/v0.4/jobs"))
+    await until(lambda: len(cloud.asked) == 1)
     await clock.advanced(39.0)
     assert len(cloud.asked) == 1
     await clock.advanced(20.0)

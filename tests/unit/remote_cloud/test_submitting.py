@@ -15,6 +15,7 @@ from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
 from orchestrator_remote_cloud.intents import Intents
 from tests.unit.remote_cloud.scripted import (
+    BACKEND,
     LOST_AFTER,
     LOST_BEFORE,
     NOT_SENT,
@@ -302,3 +303,38 @@ async def test_a_rate_limit_is_kept() -> None:
         await until(lambda: len(cloud.bodies) == 20, clock)
         assert len(cloud.asked) - before <= 4 + 2 * (clock.monotonic() - began) + 1
         assert clock.monotonic() - began >= 7
+
+
+async def test_what_is_canceled_while_the_remote_is_down_is_never_bought() -> None:
+    """A job that waits for the remote to come back, and is canceled meanwhile, does not reach it."""
+    clock = ManualClock()
+    cloud = Cloud(clock)
+    async with in_front(cloud, clock) as service:
+        cloud.fault(503, times=3)
+        cloud.fault(503, "GET", times=20)
+        job = await submitted(service)
+        family = await service.submit([FLIP] * 3, backend=BACKEND)
+        await until(lambda: service.backends.state(BACKEND).status == "unavailable", clock)
+        children = await service.children(family.id)
+        await service.cancel([job.id, children[1].id])
+        await until(lambda: bool(cloud.jobs), clock, 2.0)
+        await clock.advanced(300.0)
+        [body] = cloud.bodies.values()
+        assert len(body["input"]["circuits"]) == 2
+        cloud.end()
+        await ended(service, family, clock)
+
+
+async def test_many_lost_ones_share_a_search() -> None:
+    """A hundred submissions without an answer are looked for together, at a growing distance."""
+    clock = ManualClock()
+    cloud = Cloud(clock)
+    async with in_front(cloud, clock, grace_s=120.0, breaker_failures=1000) as service:
+        cloud.fault(LOST_BEFORE, times=100)
+        for _ in range(100):
+            await submitted(service)
+        await until(lambda: cloud.count("POST", "/v0.4/jobs") == 100, clock, 0.05)
+        await until(lambda: clock.monotonic() > 100, clock)
+        assert cloud.count("POST", "/v0.4/jobs") == 100
+        assert cloud.count("GET", "/v0.4/jobs") < 40
+        await until(lambda: len(cloud.bodies) == 100, clock)
