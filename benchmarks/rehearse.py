@@ -2,6 +2,7 @@
 
 * ``kill``: SIGKILL a real server at random moments under load, again and again; nothing acknowledged is lost.
 * ``cancel``: cancel public coroutines anywhere, many times; nothing is left behind.
+* ``crowd``: hundreds of websockets, some of which never read; memory, delay, and a SIGTERM with all of them open.
 * ``feed``: read a feed from many cursors while its server is killed again and again; no gap, nothing twice.
 * ``remote``: kill an orchestrator that buys from another, over a bad link; nothing is bought twice, nothing is lost.
 
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import cancels, feed_rehearsal, kills, remote_rehearsal
+from benchmarks import cancels, crowd, feed_rehearsal, kills, remote_rehearsal
 
 
 def main() -> None:
@@ -34,6 +35,10 @@ def main() -> None:
     kill.add_argument("--submitters", type=int, default=4)
     cancel = commands.add_parser("cancel")
     cancel.add_argument("--times", type=int, default=10_000)
+    many = commands.add_parser("crowd")
+    many.add_argument("--readers", type=int, default=450)
+    many.add_argument("--stalled", type=int, default=50)
+    many.add_argument("--seconds", type=float, default=20.0)
     feed = commands.add_parser("feed")
     feed.add_argument("--events", type=int, default=100_000)
     feed.add_argument("--readers", type=int, default=100)
@@ -49,6 +54,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rehearse-") as folder:
         if options.name == "kill":
             report = asyncio.run(kills.rehearse(Path(folder), options.kills, options.submitters, seed))
+        elif options.name == "crowd":
+            report = asyncio.run(crowd.rehearse(Path(folder), options.readers, options.stalled, options.seconds))
         elif options.name == "remote":
             report = asyncio.run(
                 remote_rehearsal.rehearse(Path(folder), options.kills, options.submitters, seed, plain=options.plain)

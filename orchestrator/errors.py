@@ -7,6 +7,7 @@ bytes of a request.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -48,6 +49,15 @@ class BackendNotFound(InvalidRequest):
         self.backend = backend
 
 
+class BackendRetired(InvalidRequest):
+    """The backend is known, and its adapter is disabled: it takes no new jobs."""
+
+    def __init__(self, backend: str, adapter: str) -> None:
+        message = f"{backend} takes no jobs: its adapter {adapter} is disabled"
+        super().__init__(message, code="backend_retired", fields=("backend",))
+        self.backend = backend
+
+
 class IdempotencyMismatch(InvalidRequest):
     """The idempotency key was used before, with another body."""
 
@@ -58,6 +68,13 @@ class IdempotencyMismatch(InvalidRequest):
             fields=("Idempotency-Key",),
             source="headers",
         )
+
+
+class SessionRefused(InvalidRequest):
+    """The session does not take the job. Unknown and foreign sessions look the same."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message, code=code, fields=("session_id",))
 
 
 class InvalidCursor(InvalidRequest):
@@ -87,6 +104,16 @@ class JobNotFound(OrchestratorError):
     def __init__(self, job_id: str) -> None:
         super().__init__("job not found")
         self.job_id = job_id
+
+
+class SessionNotFound(OrchestratorError):
+    """No such session in this project: unknown and foreign ids look the same."""
+
+    code = "not_found"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__("session not found")
+        self.session_id = session_id
 
 
 class ProjectNotFound(OrchestratorError):
@@ -180,9 +207,13 @@ class ExecutionError(OrchestratorError):
             the backend's kind.
         message: For the person who submitted the job.
         retryable: Whether another attempt may succeed; counts towards the limit of attempts.
+
+    Attributes:
+        fault: Whose fault it was, in one word that also a worker process can say; empty where nobody said.
     """
 
     code = "execution_error"
+    fault: ClassVar[str] = ""
 
     def __init__(self, failure_code: str, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -194,6 +225,8 @@ class ExecutionError(OrchestratorError):
 class UserFault(ExecutionError):
     """The job cannot be run as it is: it fails at once, and would fail again."""
 
+    fault = "user"
+
     def __init__(self, message: str, failure_code: str = "InvalidInput") -> None:
         super().__init__(failure_code, message)
 
@@ -201,12 +234,16 @@ class UserFault(ExecutionError):
 class BackendFault(ExecutionError):
     """The backend did its part and failed: the job fails, with ``SimulationError`` or ``QuantumComputerError``."""
 
+    fault = "backend"
+
     def __init__(self, message: str, failure_code: str = "") -> None:
         super().__init__(failure_code, message)
 
 
 class InfrastructureFault(ExecutionError):
     """Something between the orchestrator and the backend failed: the job is tried again, up to the limit."""
+
+    fault = "infrastructure"
 
     def __init__(self, message: str, failure_code: str = "InternalError") -> None:
         super().__init__(failure_code, message, retryable=True)
@@ -222,6 +259,8 @@ class WorkerLost(InfrastructureFault):
 class CanceledByBackend(ExecutionError):
     """The backend stopped the execution for good, by its operator's will: the job ends canceled, not failed."""
 
+    fault = "canceled"
+
     def __init__(self, message: str = "the backend canceled the job") -> None:
         super().__init__("SystemCancel", message)
 
@@ -235,6 +274,18 @@ class AdapterUnavailable(OrchestratorError):
         super().__init__(f"adapter {name!r} is unavailable: {reason}")
         self.name = name
         self.reason = reason
+
+
+class AdapterNotFound(OrchestratorError):
+    """No enabled adapter has that name, or several have."""
+
+    code = "not_found"
+
+    def __init__(self, name: str, enabled: Sequence[str]) -> None:
+        number = enabled.count(name)
+        problem = f"{number} adapters are called {name}" if number else f"no enabled adapter is called {name}"
+        super().__init__(f"{problem}; enabled: {', '.join(enabled) or 'none'}")
+        self.name = name
 
 
 class ChannelUnavailable(InvalidRequest):

@@ -48,6 +48,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
             kinds that do not move a job.
         at: Wall time of the commit's request, Unix milliseconds.
         data: What else is known: progress, failure, execution time; small.
+        session_id: The job's session. By it feeds choose; it is not told.
     """
 
     sequence: int
@@ -61,6 +62,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     before: JobStatus | None = None
     after: JobStatus | None = None
     data: dict[str, Any] | None = None
+    session_id: str | None = None
 
 
 class Cursor(msgspec.Struct, frozen=True, order=True):

@@ -7,6 +7,7 @@ collector (``gc=False``): frozen, they cannot refer to themselves.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -30,14 +31,24 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Why a job failed: a code of the vendor contract and a sentence for people."""
+    """Why a job failed.
+
+    Attributes:
+        code: One of the vendor contract, such as ``NotEnoughQubits``.
+        message: A sentence for the person who submitted it.
+    """
 
     code: str
     message: str
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a run cost; `unit` is a currency code, or ``credit``."""
+    """What a run cost.
+
+    Attributes:
+        value: The amount.
+        unit: A currency code, or ``credit``.
+    """
 
     value: float
     unit: str = "usd"
@@ -65,7 +76,19 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     """What was asked for; never changes after the submit.
 
     Attributes:
+        backend: Name of the backend.
+        type: The vendor contract's name for the kind of input.
+        name: What the submitter called it.
+        metadata: The submitter's own pairs of text.
+        shots: How often the circuit is measured.
+        noise: The noise model asked for, where the backend has some.
+        settings: The vendor's ``settings`` object, as given: compilation, error mitigation.
+        session_id: The session it was submitted in.
+        dry_run: Check and compile only; it never gets to `run`.
+        submitter_id: Whose key it was.
         seed: Drawn at the submit unless `noise.seed` gives it; every random choice of a run derives from it.
+        stats: Sizes of the circuit as submitted.
+        gateset: ``qis`` or ``native``.
         registers: Named classical registers of a circuit: name -> qubit per bit, null for an unused bit.
     """
 
@@ -162,6 +185,69 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.status in TERMINAL
 
 
+class SessionStatus(StrEnum):
+    """Where a session stands: no job of it has started, one has, it takes no more."""
+
+    CREATED = "created"
+    STARTED = "started"
+    ENDED = "ended"
+
+
+class SessionLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What ends a session by itself; None means no limit.
+
+    Attributes:
+        job_count_limit: Jobs it takes; it ends when the last of them has ended.
+        duration_limit_min: Minutes from its creation.
+        cost_limit: What its jobs may cost in all. A job that is running when that is reached still ends.
+    """
+
+    job_count_limit: int | None = None
+    duration_limit_min: int | None = None
+    cost_limit: Cost | None = None
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A run of jobs of one project on one backend, with limits on them together.
+
+    Attributes:
+        creator_id, ender_id: Keys; None where no key asked, or where a limit ended it.
+        expires_at: When its time is over, by the wall clock.
+        jobs: Jobs submitted into it, children not counted, whatever became of them.
+        active_jobs: Those of them that have not ended.
+        used_ms: Execution times of its jobs in all.
+        spent: What its jobs cost in all, as far as backends told, in the unit of the limit (US dollars without one).
+        closing: It has ended, and has queued jobs that are still to be canceled.
+    """
+
+    id: str
+    project_id: str
+    backend: str
+    created_at: int
+    creator_id: str | None = None
+    limits: SessionLimits = SessionLimits()
+    expires_at: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    ender_id: str | None = None
+    jobs: int = 0
+    active_jobs: int = 0
+    used_ms: int = 0
+    spent: float = 0.0
+    closing: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether it may take jobs, its limits aside."""
+        return self.ended_at is None
+
+    @property
+    def status(self) -> SessionStatus:
+        if self.ended_at is not None:
+            return SessionStatus.ENDED
+        return SessionStatus.CREATED if self.started_at is None else SessionStatus.STARTED
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a backend measured. Keys are integers whose bit k is the outcome of qubit k.
 
@@ -172,7 +258,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         counts: Outcome -> number of shots; None where nothing was sampled.
         shots: Outcome of each shot in order; None where only totals exist.
         execution_ms: Duration on the backend, milliseconds.
+        characterization_id: The calibration it ran under.
         cost: What the run cost, where the backend knows.
+        warnings: Sentences for the submitter.
     """
 
     qubits: int
@@ -212,7 +300,17 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Characterization(msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded calibration of a backend (reference, section 13); times in seconds, fidelities 0 to 1."""
+    """One recorded calibration of a backend (reference, section 13).
+
+    Attributes:
+        id: Made with the context's `new_id`.
+        backend: Name of the backend.
+        recorded_at: When it was found, Unix milliseconds.
+        qubits: Width of the device.
+        connectivity: Pairs of qubits that two-qubit gates act on.
+        fidelity: ``spam``, ``1q``, ``2q`` -> ``median``, ``stderr`` -> 0 to 1.
+        timing: ``1q``, ``2q``, ``readout``, ``reset``, ``t1``, ``t2`` -> seconds.
+    """
 
     id: str
     backend: str
@@ -223,13 +321,39 @@ class Characterization(msgspec.Struct, frozen=True, kw_only=True):
     timing: dict[str, float]
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a backend takes jobs, as the log last told it.
+
+    Attributes:
+        status: ``available``; ``unavailable``: its jobs wait; ``retired``: no adapter serves it, so none are accepted.
+        reason: Why it is not available, for people.
+        paused: The operator's words for a pause, which outlives the server; None where it is not paused.
+    """
+
+    backend: str
+    status: str = "available"
+    reason: str = ""
+    paused: str | None = None
+
+
 class BackendState(msgspec.Struct, frozen=True, kw_only=True):
-    """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves."""
+    """A backend as people see it: capabilities live in `orchestrator.backends.abc`, this is what moves.
+
+    Attributes:
+        backend: Its name.
+        status: As of `Standing`.
+        reason: Why not, for people.
+        queued: Waiting jobs; the dispatcher fills it in, and `running`, those the adapter has in hand.
+        average_queue_ms: How long jobs waited of late, milliseconds; filled in where the adapter does not know better.
+        updated_at: When this was so, Unix milliseconds; now where it is left out.
+        characterization_id: The newest calibration.
+    """
 
     backend: str
     status: str = "available"
     reason: str | None = None
     queued: int = 0
+    running: int = 0
     average_queue_ms: int = 0
     updated_at: int = 0
     characterization_id: str | None = None

@@ -19,21 +19,26 @@ import anyio
 
 from orchestrator.accounts import Accounts
 from orchestrator.backends.abc import Adapter, AdapterContext
-from orchestrator.backends.registry import Backends, discover, settings_of
+from orchestrator.backends.discovery import discover
+from orchestrator.backends.registry import Backends, settings_of
+from orchestrator.backends.running import bind
+from orchestrator.backends.standing import Standings
 from orchestrator.bus import Bus
 from orchestrator.clock import Clock, NewId
 from orchestrator.datafolder import DATABASE, owned
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.stats import QueueStats
+from orchestrator.dispatch.watchdog import watching
+from orchestrator.fleet import Fleet
 from orchestrator.housekeeping import keep_house, keep_outbox
 from orchestrator.model import Job, Project, Result
 from orchestrator.notify.abc import Channel
 from orchestrator.notify.listeners import Listeners
 from orchestrator.notify.notifier import Notifier
 from orchestrator.notify.service import Hooks
+from orchestrator.sessions import Sessions
 from orchestrator.settings import Settings
 from orchestrator.storage.abc import Store
-from orchestrator.storage.ledger import calibration
 from orchestrator.submission import Drafter
 from orchestrator.subscription import EventLog
 from orchestrator.tasks import background
@@ -51,6 +56,7 @@ class Wanted:
     """What an orchestrator is opened with; see `Orchestrator.open`.
 
     Attributes:
+        reread: Reads the settings anew, for adapters that are made anew; None where nothing can be read.
         result_of: Reads a job's result, for notifications.
     """
 
@@ -63,6 +69,7 @@ class Wanted:
     clock: Clock
     rng: random.Random
     new_id: NewId
+    reread: Callable[[], Settings] | None
     result_of: Callable[[Job], Awaitable[Result]]
 
 
@@ -80,12 +87,15 @@ class Parts:
     drafter: Drafter
     event_log: EventLog
     dispatcher: Dispatcher
+    fleet: Fleet
     notifier: Notifier
     hooks: Hooks
+    sessions: Sessions
 
 
 async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
-    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again."""
+    """Make and connect all parts; `stack` closes them. Jobs that an earlier instance had started are ready again, and
+    sessions whose time went by meanwhile are over."""
     store, settings, clock = wanted.store, wanted.settings, wanted.clock
     bus = Bus()
     recent = RecentJobs()
@@ -101,18 +111,28 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     workers = await stack.enter_async_context(WorkerPool(count, clock))
     stats = QueueStats(await store.waiting())
     bus.subscribe(stats.notice)
-    backends = Backends(store, clock, queued=stats.of)
+    standings = Standings(store, clock)
+    await standings.open()
+    dispatcher = Dispatcher(store, settings.dispatch, clock, wanted.rng, apply=store.apply, standings=standings)
+    backends = Backends(store, clock, standings, queued=stats.of, running=dispatcher.busy)
     stack.push_async_callback(backends.aclose)
-    await _open_backends(backends, workers, wanted)
+    contexts = partial(_contexts, workers, wanted)
+    await _open_backends(backends, await contexts(settings), wanted)
+    if wanted.adapters is None or wanted.adapters:  # without any, this life only looks
+        standings.retire(standings.before().difference(backends.names()), "no adapter serves it")
+    dispatcher.add(backends.served())
+    fleet = Fleet(backends, dispatcher, standings, settings, contexts=contexts, reread=wanted.reread)
     event_log = EventLog(store, bus)
     stack.callback(event_log.close)
     stack.callback(recent.close)
-    dispatcher = Dispatcher(backends.served(), store, settings.dispatch, clock, wanted.rng, apply=store.apply)
+    store.claim = dispatcher.claim
     hooks = await notifier.open(
         wanted.new_id, project=project.id, project_of=accounts.project, result_of=wanted.result_of
     )
     stack.push_async_callback(notifier.aclose)
     await dispatcher.recover()
+    sessions = Sessions(store, clock, wanted.new_id, project=project.id, resolve=backends.resolve)
+    await sessions.settle()
     for listener in dispatcher.notice, notifier.notice, wanted.listeners.notice:
         bus.subscribe(listener)
     return Parts(
@@ -126,36 +146,41 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
         drafter=Drafter(backends, clock, wanted.new_id, wanted.rng),
         event_log=event_log,
         dispatcher=dispatcher,
+        fleet=fleet,
         notifier=notifier,
         hooks=hooks,
+        sessions=sessions,
     )
 
 
-async def _open_backends(backends: Backends, workers: WorkerPool, wanted: Wanted) -> None:
-    store = wanted.store
+async def _open_backends(backends: Backends, context: Callable[[Adapter], AdapterContext], wanted: Wanted) -> None:
     adapters = wanted.adapters
     if adapters is None:
         adapters, problems = discover(wanted.settings.backends)
         backends.problems += problems
+    await backends.open(adapters, context)
+
+
+async def _contexts(workers: WorkerPool, wanted: Wanted, settings: Settings) -> Callable[[Adapter], AdapterContext]:
+    """What adapters that are opened now are given: their tables of these settings, the newest calibrations."""
     newest = {}
-    for backend in await store.calibrated():
-        items, _ = await store.characterizations(backend, limit=1)
+    for backend in await wanted.store.calibrated():
+        items, _ = await wanted.store.characterizations(backend, limit=1)
         newest[backend] = items[0]
 
     def context(adapter: Adapter) -> AdapterContext:
-        return AdapterContext(
+        made = AdapterContext(
             clock=wanted.clock,
             new_id=wanted.new_id,
             workers=workers,
-            settings=settings_of(adapter, wanted.settings.plugins),
+            settings=settings_of(adapter, settings.plugins),
             data=None if wanted.data is None else wanted.data / "plugins" / adapter.name,
             characterizations=newest,
         )
+        bind(adapter, made, move=wanted.settings.dispatch.blocking == "move")
+        return made
 
-    await backends.open(adapters, context)
-    for item in backends.initial_characterizations():
-        if item.backend not in newest:
-            await store.record(calibration(item, item.recorded_at))
+    return context
 
 
 @asynccontextmanager
@@ -166,13 +191,16 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             parts.dispatcher.start(tasks)
             parts.notifier.start(tasks)
             wanted.listeners.start(tasks)
+            tasks.start_soon(parts.sessions.keep_time)
             keep = partial(keep_house, on_trimmed=parts.recent.forget)
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)
             tasks.start_soon(keep_outbox, wanted.store.outbox, wanted.clock, wanted.settings.notify.keep_days)
             try:
-                yield
+                with watching(parts.backends, wanted.settings.dispatch):
+                    yield
             finally:
                 with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                    await parts.fleet.aclose()
                     await parts.dispatcher.drain()
                 with anyio.move_on_after(NOTIFY_LIMIT_S, shield=True):
                     await parts.notifier.drain()

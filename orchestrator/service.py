@@ -39,12 +39,14 @@ from orchestrator.errors import (
     ResultNotReady,
     UnsupportedEventLoop,
 )
+from orchestrator.fleet import Fleet
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, Page, Project, Result
 from orchestrator.notify.abc import Channel
 from orchestrator.notify.listeners import F, Listener, Listeners, kinds_of
 from orchestrator.notify.service import Hooks
 from orchestrator.opening import Wanted, opened, running, store_for
+from orchestrator.sessions import Sessions
 from orchestrator.settings import Settings
 from orchestrator.storage.abc import Idempotency, JobFilter, Report, Store, Submit
 from orchestrator.storage.ledger import cancellation, deletion
@@ -67,7 +69,9 @@ class Orchestrator(AsyncContextManagerMixin):
 
     Attributes:
         project: The first project.
+        fleet: Pauses, drains and replaces backends and adapters.
         hooks: Notification rules.
+        sessions: Runs of jobs with limits on them together; a job joins one by ``session_id``.
         store, bus, accounts, backends, workers, event_log: The parts, for those who serve or watch an orchestrator.
     """
 
@@ -76,7 +80,9 @@ class Orchestrator(AsyncContextManagerMixin):
     backends: Backends
     bus: Bus
     event_log: EventLog
+    fleet: Fleet
     hooks: Hooks
+    sessions: Sessions
     workers: WorkerPool
     stats: QueueStats
 
@@ -90,6 +96,7 @@ class Orchestrator(AsyncContextManagerMixin):
         channels: Sequence[Channel],
         clock: Clock,
         rng: random.Random | None,
+        reread: Callable[[], Settings] | None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -106,6 +113,7 @@ class Orchestrator(AsyncContextManagerMixin):
             clock=clock,
             rng=rng or random.Random(),
             new_id=uuid7_factory(clock, rng),
+            reread=reread,
             result_of=lambda job: self.fetch_result(job.id, project=job.project_id),
         )
 
@@ -120,6 +128,7 @@ class Orchestrator(AsyncContextManagerMixin):
         store: Store | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> Orchestrator:
         """An orchestrator to be entered with ``async with``; on leaving, running jobs are put back and all is released.
 
@@ -129,6 +138,7 @@ class Orchestrator(AsyncContextManagerMixin):
             channels: Notification channels of your own, not yet opened, beside those `settings` names.
             store: A store of your own instead, not yet opened.
             clock, rng: Time and randomness; of the same seed come the same ids, seeds and delays.
+            reread: Reads the settings anew, for adapters that `fleet` makes anew; None keeps `settings`.
 
         Raises (on entering):
             StoreLocked: Another process owns the folder.
@@ -140,7 +150,9 @@ class Orchestrator(AsyncContextManagerMixin):
         folder = None if data is None else Path(data)
         if store is None:
             store = store_for(folder, settings, clock)
-        return cls(store, settings, data=folder, adapters=adapters, channels=channels, clock=clock, rng=rng)
+        return cls(
+            store, settings, data=folder, adapters=adapters, channels=channels, clock=clock, rng=rng, reread=reread
+        )
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Orchestrator]:
@@ -152,7 +164,8 @@ class Orchestrator(AsyncContextManagerMixin):
             parts = await opened(stack, self._wanted)
             self.project, self.accounts, self.backends = parts.project, parts.accounts, parts.backends
             self.bus, self.event_log, self.hooks = parts.bus, parts.event_log, parts.hooks
-            self.workers, self.stats = parts.workers, parts.stats
+            self.sessions, self.workers, self.stats = parts.sessions, parts.workers, parts.stats
+            self.fleet = parts.fleet
             self._recent, self._drafter, self._dispatcher = parts.recent, parts.drafter, parts.dispatcher
             async with running(parts, self._wanted):
                 yield self
@@ -177,7 +190,8 @@ class Orchestrator(AsyncContextManagerMixin):
         Cancelling this call does not take the submit back.
 
         Raises:
-            InvalidRequest: Something is out of range; BackendNotFound and IdempotencyMismatch are such.
+            InvalidRequest: Something is out of range; BackendNotFound, BackendRetired, IdempotencyMismatch and
+                SessionRefused are such.
             StorageError: It could not be stored.
         """
         if isinstance(request, JobRequest):
@@ -406,6 +420,7 @@ class Orchestrator(AsyncContextManagerMixin):
         *,
         project: str | None = None,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
         backends: Collection[str] = (),
     ) -> AsyncGenerator[FeedItem]:
@@ -413,14 +428,20 @@ class Orchestrator(AsyncContextManagerMixin):
 
         Args:
             cursor: A cursor of an earlier item, ``earliest`` or ``latest``.
-            jobs, kinds, backends: Only events of these jobs (a parent stands for its children too), of these kinds,
-                of these backends.
+            jobs, sessions, kinds, backends: Only events of these jobs (a parent stands for its children too), of jobs
+                of these sessions, of these kinds, of these backends.
 
         Raises:
             InvalidCursor: Not a cursor of this log.
             CursorExpired: Retention has removed events after it.
         """
-        chosen = Selection(project or self.project.id, frozenset(jobs), frozenset(kinds), frozenset(backends))
+        chosen = Selection(
+            project or self.project.id,
+            jobs=frozenset(jobs),
+            sessions=frozenset(sessions),
+            kinds=frozenset(kinds),
+            backends=frozenset(backends),
+        )
         return self.event_log.read(cursor, chosen)
 
     @overload

@@ -34,7 +34,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
         max_connections: Open connections in all; `max_connections_per_address` from one address.
-        allowed_origins: Origins whose pages may open the websocket; same origin always may.
+        allowed_origins: Origins whose pages may open the feed and change things; the same origin and that of
+            `notify.public_url` always may.
     """
 
     host: str = "127.0.0.1"
@@ -66,8 +67,13 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         retry_base_s: First retry waits up to this, each further one up to twice as long.
         retry_cap_s: Longest wait between attempts.
         run_limit_s: Longest run of an attempt, seconds; 0 for none. A backend may set its own.
+        prepare_limit_s: Longest check and compile of a job, or of a batch before each is tried alone, seconds; 0 for
+            none.
         queue_limit_s: Longest wait in the queue, seconds; 0 for none.
         drain_s: At a stop, time for running attempts to end before they are put back.
+        blocked_ms: An adapter that keeps the event loop from turning for so long is named in the log; 0 to not look.
+        blocking: ``move``: further runs of such an adapter go to worker processes where they can; ``warn``: they do
+            not.
     """
 
     lease_s: Positive = 30.0
@@ -75,8 +81,11 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     retry_base_s: Amount = 1.0
     retry_cap_s: Amount = 60.0
     run_limit_s: Amount = 3600.0
+    prepare_limit_s: Amount = 600.0
     queue_limit_s: Amount = 0.0
     drain_s: Amount = 3.0
+    blocked_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 250
+    blocking: Literal["warn", "move"] = "move"
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

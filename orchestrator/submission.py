@@ -14,6 +14,7 @@ import structlog
 
 from orchestrator.backends.abc import Capabilities
 from orchestrator.backends.check import check
+from orchestrator.backends.guarding import contained
 from orchestrator.backends.registry import Backends
 from orchestrator.circuits import ir
 from orchestrator.circuits.validation import stats as circuit_stats
@@ -82,11 +83,11 @@ class Drafter:
         """The drafts of one request: a job, or a parent followed by its children.
 
         Raises:
-            BackendNotFound: Nothing serves that backend.
+            BackendNotFound, BackendRetired: Nothing serves that backend; or no longer.
             InvalidRequest: Shots, seed, noise model or number of circuits are out of range.
         """
         backend = self.backends.resolve(request.backend)
-        capabilities = self.backends.capabilities(backend)
+        capabilities = self.backends.accepting(backend)
         _check_request(request, capabilities)
         if sum(len(circuit.gates) + 1 for circuit in request.circuits) > INLINE_GATES:
             measured = await anyio.to_thread.run_sync(measure, request.circuits, request.multi)
@@ -186,7 +187,8 @@ class Drafter:
     def _predicted(self, spec: JobSpec) -> int | None:
         """The adapter's prediction; one that fails is none."""
         try:
-            predicted = self.backends.adapter(spec.backend).predict_ms(spec)
+            with contained():
+                predicted = self.backends.adapter(spec.backend).predict_ms(spec)
         except Exception:
             log.exception("adapter raised in predict_ms", backend=spec.backend)
             return None
@@ -224,8 +226,6 @@ def _check_request(request: JobRequest, capabilities: Capabilities) -> None:
         raise InvalidRequest("there must be at least one circuit", fields=("input.circuits",))
     if not request.multi and len(request.circuits) != 1:
         raise InvalidRequest("several circuits need a multi-circuit job", fields=("input.circuits",))
-    if request.session_id is not None:
-        raise InvalidRequest("sessions are not supported", fields=("session_id",))
     noise = request.noise
     if noise is None or not capabilities.noise_models:
         return

@@ -29,17 +29,20 @@ TAIL: Final = 4096
 class Selection:
     """Which events a reader wants; an empty set means any.
 
-    Events of backends belong to no project: they are for everyone, but not among the events of chosen jobs.
+    Events of backends belong to no project: they are for everyone, but not among the events of chosen jobs or of
+    chosen sessions.
 
     Attributes:
         project_id: Whose; None for all projects.
         jobs: Ids of jobs; a parent stands for its children too.
+        sessions: Ids of sessions, for all events of their jobs.
     """
 
     project_id: str | None = None
     jobs: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
     backends: frozenset[str] = frozenset()
+    sessions: frozenset[str] = frozenset()
 
     def matches(self, event: Event) -> bool:
         """Whether the reader wants this one."""
@@ -49,6 +52,8 @@ class Selection:
             if self.project_id is not None and event.project_id != self.project_id:
                 return False
         elif self.project_id is not None and event.project_id is not None and event.project_id != self.project_id:
+            return False
+        if self.sessions and event.session_id not in self.sessions:
             return False
         if self.kinds and event.kind not in self.kinds:
             return False
@@ -193,7 +198,12 @@ class EventLog:
         if jobs:
             jobs = {*jobs, *await self._store.child_ids(jobs)}
         return await self._store.events(
-            sequence, limit=PAGE, project_id=selection.project_id, jobs=jobs, kinds=selection.kinds
+            sequence,
+            limit=PAGE,
+            project_id=selection.project_id,
+            jobs=jobs,
+            sessions=selection.sessions,
+            kinds=selection.kinds,
         )
 
     async def read(self, cursor: str, selection: Selection) -> AsyncGenerator[FeedItem]:

@@ -1,13 +1,18 @@
-"""Background tasks of an object that is entered with ``async with``."""
+"""Tasks with an owner: those of an object that is entered with ``async with``, and an alarm beside a wait."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import anyio
 import anyio.abc
+
+from orchestrator.clock import Clock
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -29,3 +34,25 @@ async def background() -> AsyncGenerator[anyio.abc.TaskGroup]:
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+class OutOfTime(TimeoutError):
+    """What `within` allowed was not enough."""
+
+
+async def within(clock: Clock, seconds: float, wait: Callable[[], Awaitable[T]]) -> T:
+    """Wait for something so long on an injected clock, then cancel it.
+
+    Raises:
+        OutOfTime: It took longer.
+    """
+    with anyio.CancelScope() as scope:
+        async with background() as tasks:
+
+            async def alarm() -> None:
+                await clock.sleep(seconds)
+                scope.cancel()
+
+            tasks.start_soon(alarm)
+            return await wait()
+    raise OutOfTime(f"it took longer than {seconds:g} s")

@@ -95,9 +95,15 @@ class Telemetry(Collector):
             events.add_metric(labels, number)
         yield events
         queued = GaugeMetricFamily("orchestrator_jobs_queued", "Jobs waiting for a backend", labels=("backend",))
+        available = GaugeMetricFamily(
+            "orchestrator_backend_available", "Whether a backend takes jobs: 1 or 0", labels=("backend",)
+        )
         for name in self._orchestrator.backends.names():
-            queued.add_metric((name,), self._orchestrator.backends.state(name).queued)
+            state = self._orchestrator.backends.state(name)
+            queued.add_metric((name,), state.queued)
+            available.add_metric((name,), state.status == "available")
         yield queued
+        yield available
         idle = GaugeMetricFamily("orchestrator_loop_idle_seconds", "Seconds since a loop's last turn", labels=("loop",))
         for name, seconds in self._orchestrator.alive().items():
             idle.add_metric((name,), seconds)

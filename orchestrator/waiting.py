@@ -32,13 +32,14 @@ class RecentJobs:
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
         jobs, waiters = self._jobs, self._waiters
-        for event, job in entries:
-            if job is None:
+        last: Job | None = None
+        for _, job in entries:
+            if job is None or job is last:  # several steps of one move, each with the job as it stands after all
                 continue
-            jobs[job.id] = job
+            last = jobs[job.id] = job
             if job.spec.metadata and sum(map(len, job.spec.metadata.values())) > METADATA:
                 del jobs[job.id]
-            if waiters and event.after in TERMINAL and (waiting := waiters.pop(job.id, None)):
+            if waiters and job.status in TERMINAL and (waiting := waiters.pop(job.id, None)):
                 for waiter in waiting:
                     if not waiter.done():
                         waiter.set_result(job)

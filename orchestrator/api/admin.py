@@ -1,19 +1,20 @@
 """The admin routes, served on the Unix socket in the data folder to whoever may open it.
 
-``project`` in a query is a name or an id; without it the first project is meant. Records are answered as the
-domain's own structs: decode them with `msgspec.json.decode(body, type=...)`. Everything that commands need:
+``project`` in a query is a name or an id; without it the first project is meant. Jobs look as in v0.4; other records
+are answered as the domain's own structs (decode them with `msgspec.json.decode(body, type=...)`), but for the times
+of projects and keys, which are ISO 8601. Everything that commands need:
 
 ========================================  =====================================================
 ``GET /projects``, ``POST /projects``     all projects; add one: ``{"name"}`` -> `Project`
 ``GET /keys``, ``POST /keys``             a project's keys; add one: ``{"name"}`` -> ``{"key", "secret"}``
 ``DELETE /keys/{id}``                     revoke -> the key
 ``POST /jobs``                            submit a v0.4 body -> `Job`
-``GET /jobs``                             ``status``, ``backend``, ``limit``, ``next`` -> `Page`
-``GET /jobs/{id}``                        `Job`
-``GET /jobs/{id}/children``               list of `Job`
+``GET /jobs``                             ``status``, ``backend``, ``limit``, ``next`` -> ``{"jobs", "next"}``
+``GET /jobs/{id}``                        a job, with its children's ids
 ``GET /jobs/{id}/result``                 `Result`, once completed
 ``POST /jobs/cancel``, ``/jobs/delete``   ``{"ids"}`` -> ``{"ids", "answers"}``; ``{"ids"}``
 ``GET /backends``                         list of ``{"capabilities", "state"}``
+``/backends/{backend}``, ``/adapters``    pause, drain, enable, disable, restart: see `orchestrator.api.fleet`
 ``POST /verify``                          `orchestrator.storage.abc.Report`
 ``GET /events/v1``                        the feed, as on the TCP port
 ``/hooks/v1``                             notification rules, as on the TCP port
@@ -27,15 +28,17 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from orchestrator.api import health, hooks
+from orchestrator.api import fleet, health, hooks
 from orchestrator.api.endpoint import Access, Call, Context, Route, Surface, decoder, install, reply
 from orchestrator.api.feed import routes as feed
 from orchestrator.api.feed.hub import Hub
 from orchestrator.api.jobs import Ids
 from orchestrator.api.query import PAGE, Query, refuse
 from orchestrator.api.strict import Reader
+from orchestrator.api.times import iso
+from orchestrator.api.v04 import jobs as v04
 from orchestrator.api.v04.wire import STATUSES, read_create
-from orchestrator.model import ApiKey
+from orchestrator.model import ApiKey, Project
 from orchestrator.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -66,17 +69,24 @@ def key_body(key: ApiKey) -> dict[str, Any]:
     """A key, without the digest of its secret."""
     body: dict[str, Any] = msgspec.to_builtins(key)
     del body["digest"]
-    return body
+    return body | {"created_at": iso(key.created_at), "revoked_at": iso(key.revoked_at)}
+
+
+def project_body(project: Project) -> dict[str, Any]:
+    """A project."""
+    body: dict[str, Any] = msgspec.to_builtins(project)
+    return body | {"created_at": iso(project.created_at)}
 
 
 async def projects(call: Call) -> web.Response:
     """All projects."""
-    return reply(call.orchestrator.accounts.projects())
+    return reply([project_body(project) for project in call.orchestrator.accounts.projects()])
 
 
 async def add_project(call: Call) -> web.Response:
     """Add a project."""
-    return reply(await call.orchestrator.accounts.add_project((await call.read(_decode_named)).name), 201)
+    project = await call.orchestrator.accounts.add_project((await call.read(_decode_named)).name)
+    return reply(project_body(project), 201)
 
 
 async def keys(call: Call) -> web.Response:
@@ -116,17 +126,12 @@ async def listing(call: Call) -> web.Response:
         limit=query.clamped("limit", PAGE, _MAX_PAGE),
         before=query.text("next"),
     )
-    return reply(page)
+    return reply({"jobs": [v04.body(call, job) for job in page.jobs], "next": page.next})
 
 
 async def job(call: Call) -> web.Response:
     """One job."""
-    return reply(await call.orchestrator.get(call.part("id"), project=project_of(call)))
-
-
-async def children(call: Call) -> web.Response:
-    """A job's children in circuit order."""
-    return reply(await call.orchestrator.children(call.part("id"), project=project_of(call)))
+    return reply(await v04.full(call, await call.orchestrator.get(call.part("id"), project=project_of(call))))
 
 
 async def result(call: Call) -> web.Response:
@@ -168,12 +173,12 @@ ROUTES: Final = (
     Route("POST", "/jobs", Access.OWNER, submit),
     Route("GET", "/jobs", Access.OWNER, listing),
     Route("GET", "/jobs/{id}", Access.OWNER, job),
-    Route("GET", "/jobs/{id}/children", Access.OWNER, children),
     Route("GET", "/jobs/{id}/result", Access.OWNER, result),
     Route("POST", "/jobs/cancel", Access.OWNER, cancel),
     Route("POST", "/jobs/delete", Access.OWNER, delete),
     Route("GET", "/backends", Access.OWNER, backends),
     Route("POST", "/verify", Access.OWNER, verify),
+    *fleet.ROUTES,
     *health.ROUTES,
 )
 

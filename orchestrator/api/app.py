@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -16,6 +17,7 @@ from orchestrator.api.limits import Limits
 from orchestrator.api.strict import Reader
 from orchestrator.api.v03.routes import SURFACE as V03
 from orchestrator.api.v04.routes import SURFACE as V04
+from orchestrator.console import routes as console
 from orchestrator.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -29,16 +31,18 @@ def create_app(
     limits: Limits | None = None,
     allowed_origins: Collection[str] | None = None,
 ) -> web.Application:
-    """The application: ``/v0.4``, ``/v0.3``, the orchestrator's own routes, ``/healthz``, ``/readyz``, ``/metrics``.
+    """The application: ``/v0.4``, ``/v0.3``, the orchestrator's own routes, ``/jobs/{id}``, health and metrics.
 
     Args:
         orchestrator: Opened by the caller, and closed by the caller after the application's end.
         telemetry: Where requests are counted; None makes one for this application.
         limits: Time limits of bodies; the connection limits are the server's.
-        allowed_origins: Origins whose pages may open the feed; None for those of the settings.
+        allowed_origins: Origins whose pages may open the feed and change things, beside the server's own; None for
+            those of the settings and of its public address.
     """
     server = orchestrator.settings.server
-    origins = frozenset(server.allowed_origins if allowed_origins is None else allowed_origins)
+    own_origins = (*server.allowed_origins, *_origin(orchestrator.settings.notify.public_url))
+    origins = frozenset(own_origins if allowed_origins is None else allowed_origins)
     own = telemetry is None
     figures = telemetry or Telemetry(orchestrator)
     reader = Reader(deadline_s=(limits or Limits()).body_s)
@@ -49,17 +53,8 @@ def create_app(
     figures.watch_feeds(lambda: hub.open)
     events = feed.routes(Access.KEY, hub, _project, tickets)
     app = web.Application()
-    install(
-        app.router,
-        (
-            V04,
-            V03,
-            Surface(
-                "", (*health.ROUTES, *bulk.routes(streams), *events, *hooks.routes(Access.KEY, _project)), vendor=False
-            ),
-        ),
-        context,
-    )
+    rest = (*health.ROUTES, *bulk.routes(streams), *events, *hooks.routes(Access.KEY, _project), *console.routes())
+    install(app.router, (V04, V03, Surface("", rest, vendor=False)), context)
 
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
         listeners = (tickets.revoked, hub.revoked, streams.revoked)
@@ -77,6 +72,12 @@ def create_app(
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(shutdown)
     return app
+
+
+def _origin(url: str) -> tuple[str, ...]:
+    """The origin of an address, if it has one: a proxy in front may not pass on the host that browsers see."""
+    parts = urlsplit(url)
+    return (f"{parts.scheme}://{parts.netloc}",) if parts.netloc else ()
 
 
 def _project(call: Call) -> str:

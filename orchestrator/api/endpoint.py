@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from orchestrator.api.errors import Internal, NotFound, Unauthorized, answer, codeless
+from orchestrator.api.errors import Internal, NotFound, OriginNotAllowed, Unauthorized, answer, codeless
 from orchestrator.api.limits import Connection
 from orchestrator.api.strict import Reader
 from orchestrator.errors import InvalidRequest, OrchestratorError
@@ -37,6 +38,7 @@ log = structlog.get_logger()
 REQUEST_ID: Final = "X-Request-ID"
 _JSON: Final = {"Content-Type": "application/json"}
 _VERSIONS: Final = frozenset({HttpVersion10, HttpVersion11})
+_SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class Access(Enum):
@@ -163,6 +165,23 @@ def _named(message: str, code: str, root: str, member: str) -> InvalidRequest:
     return InvalidRequest(message, code=code, fields=(name,) if name else ())
 
 
+def check_origin(request: web.Request, origins: Collection[str]) -> None:
+    """Browsers tell the page's origin; pages of other origins are refused unless allowed by name.
+
+    Raises:
+        OriginNotAllowed: This one is not.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None or origin in origins:
+        return
+    try:
+        own = urlsplit(origin).netloc == request.host
+    except ValueError:  # not even an address
+        own = False
+    if not own:
+        raise OriginNotAllowed
+
+
 def endpoint(route: Route, context: Context, *, vendor: bool, label: str) -> Endpoint:
     """The aiohttp handler of a route.
 
@@ -184,6 +203,8 @@ def endpoint(route: Route, context: Context, *, vendor: bool, label: str) -> End
     def admit(request: web.Request) -> Principal | None:
         if request.version not in _VERSIONS:
             raise InvalidRequest("speak HTTP/1.1", code="unsupported_version", source="headers")
+        if request.method not in _SAFE:
+            check_origin(request, context.origins)
         if owner:
             return None
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")

@@ -46,6 +46,8 @@ _STATUS_OF: Final[Mapping[str, int]] = {
     "unsupported_encoding": 415,
     "unknown_field": 422,
     "channel_unavailable": 422,
+    "adapter_unavailable": 422,
+    "settings": 422,
     "url_not_allowed": 422,
     "invalid_address": 422,
     "wrong_type": 422,

@@ -137,13 +137,3 @@ def check_settings(settings: dict[str, Any]) -> None:
         msgspec.convert(settings, _Settings)
     except msgspec.ValidationError as error:
         raise wrong(error, "settings") from None
-
-
-def no_session(session_id: str | None) -> None:
-    """Refuse a session: none can be open here.
-
-    Raises:
-        InvalidRequest: One is named.
-    """
-    if session_id:
-        raise InvalidRequest("there is no open session of this id", code="unknown_session", fields=("session_id",))

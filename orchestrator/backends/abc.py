@@ -3,28 +3,32 @@
 An adapter serves one or more backends. It declares `capabilities` as data, and it implements one of
 three forms, each built on the next:
 
-* `run(attempt)`: a coroutine per job;
-* `run_batch(attempts)`: a coroutine per batch;
+* `run(attempt)`: a call per job;
+* `run_batch(attempts)`: a call per batch;
 * `serve(backend, ready, emit)`: the full form, a stream of ready jobs and free emission.
 
-Queueing, leases, heartbeats, fencing, retries, time limits and cancel are the dispatcher's work.
+The first two may be coroutine functions, which run on the event loop and must not block it, or plain functions,
+which run in threads. Queueing, leases, heartbeats, fencing, retries, time limits and cancel are the dispatcher's work.
 Register the class under the entry-point group ``orchestrator.backends``.
 """
 
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import anyio
 import msgspec
-import structlog
 
 from orchestrator.backends.capabilities import Capabilities, NoiseModel, Prices
+from orchestrator.backends.guarding import guarded
+from orchestrator.backends.running import Execution
+from orchestrator.backends.threads import called, on_loop
 from orchestrator.circuits import ir
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import ExecutionError
@@ -44,11 +48,7 @@ __all__ = [
     "Prepared",
     "Prices",
     "Ready",
-    "guarded",
-    "guarded_batch",
 ]
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,15 @@ class Attempt:
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What `prepare` found out about a job that may run."""
+    """What `prepare` found out about a job that may run.
+
+    Attributes:
+        compiled: The compiled circuit as `orchestrator.circuits.ir.dumps` writes it, for `run` and for people.
+        predicted_execution_ms: Duration of one execution, milliseconds.
+        native_gates_1q: Gates of the compiled circuit on one qubit.
+        native_gates_2q: The same on two.
+        warnings: Sentences for the submitter.
+    """
 
     compiled: bytes | None = None
     predicted_execution_ms: int | None = None
@@ -131,7 +139,8 @@ class Emit(Protocol):
     async def availability(self, available: bool, reason: str = "") -> None:
         """The backend can, or cannot, run jobs now; recorded as ``backend.changed`` where that is news.
 
-        While it cannot, its jobs wait and nothing is handed out.
+        While it cannot, its jobs wait and nothing is handed out, not to `prepare` either. It holds beside the
+        operator's pause, which this does not end, and until `serve` ends: one that begins anew begins available.
         """
         ...
 
@@ -144,7 +153,8 @@ class AdapterContext:
         settings: The adapter's own table of the configuration.
         data: A folder of the adapter's own, to be made when needed; None with a memory store.
         workers: Supervised worker processes for heavy work.
-        characterizations: The newest recorded calibration of each backend.
+        characterizations: The newest recorded calibration of each backend; none in a worker process.
+        isolated: This is a worker process, whose adapter is asked to run and for nothing else.
     """
 
     clock: Clock
@@ -153,55 +163,27 @@ class AdapterContext:
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: Path | None = None
     characterizations: Mapping[str, Characterization] = field(default_factory=dict)
-
-
-async def guarded(run: Awaitable[Result]) -> Result | ExecutionError:
-    """The answer of one execution, every exception of the author's code turned into an `ExecutionError`."""
-    try:
-        return await run
-    except ExecutionError as error:
-        return error
-    except Exception as error:
-        log.exception("adapter raised")
-        return ExecutionError("InternalError", f"the backend raised {type(error).__name__}")
-
-
-async def guarded_batch(
-    run_batch: Callable[[Sequence[Attempt]], Awaitable[Sequence[Result | ExecutionError]]], attempts: Sequence[Attempt]
-) -> list[Result | ExecutionError]:
-    """One answer per attempt, whatever the author's code does.
-
-    A batch that raises, or answers too few or too many, is run again one by one: a bad job fails alone.
-    """
-    try:
-        outcomes = list(await run_batch(attempts))
-        error = ExecutionError("InternalError", f"the backend gave {len(outcomes)} answers for {len(attempts)} jobs")
-    except ExecutionError as raised:
-        outcomes, error = [], raised
-    except Exception as raised:
-        log.exception("adapter raised", jobs=len(attempts))
-        outcomes, error = [], ExecutionError("InternalError", f"the backend raised {type(raised).__name__}")
-    if len(outcomes) == len(attempts):
-        return outcomes
-    if len(attempts) == 1:
-        return [error]
-    return [(await guarded_batch(run_batch, [attempt]))[0] for attempt in attempts]
+    isolated: bool = False
 
 
 class Adapter(ABC):
-    """Base class of adapters. Opened once, closed once; everything in between may run concurrently."""
+    """Base class of adapters. Opened once, closed once; everything in between may run concurrently.
+
+    Attributes:
+        isolation: Where `run` and `run_batch` are executed: ``worker``: in worker processes of the backend's own, each
+            with an adapter that is made and opened there; ``server``: in the server's process; ``auto``: there, until
+            it blocks the event loop or hangs in a thread, then in worker processes if that is possible.
+        isolated_memory_mb: What a batch may allocate in a worker process, MiB (enforced on Linux); None for no limit.
+    """
 
     name: ClassVar[str]
+    isolation: ClassVar[Literal["auto", "server", "worker"]] = "auto"
+    isolated_memory_mb: ClassVar[int | None] = None
 
     @cached_property
-    def _scopes(self) -> dict[Attempt, anyio.CancelScope]:
-        """What `cancel` may cancel; no work for an author's ``__init__``."""
-        return {}
-
-    @cached_property
-    def _wanted(self) -> dict[Attempt, set[Attempt]]:
-        """The attempts of each attempt's batch that somebody waits for."""
-        return {}
+    def _execution(self) -> Execution:
+        """How runs are executed; no work for an author's ``__init__``."""
+        return Execution(self)
 
     async def open(self, context: AdapterContext) -> None:  # noqa: B027 - may be left out
         """Acquire what is needed. Raises to report the adapter as unavailable."""
@@ -221,10 +203,17 @@ class Adapter(ABC):
         """Calibrations to record at start for backends that have none."""
         return ()
 
-    async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
-        """Check and compile; one answer per attempt, in order. Must be repeatable.
+    @on_loop
+    def prepare(
+        self, attempts: Sequence[Attempt]
+    ) -> Sequence[Prepared | Failure] | Awaitable[Sequence[Prepared | Failure]]:
+        """Check and compile; one answer per attempt, in order. Must be repeatable. A plain function runs in a thread.
 
-        Called only where `instant_prepare` is false, after the capabilities were checked.
+        Called only where `instant_prepare` is false, after the capabilities were checked. If it raises, or takes
+        longer than ``dispatch.prepare_limit_s``, each attempt is tried again alone, up to the limit of attempts.
+
+        Raises:
+            ExecutionError: Why the job fails, or, where it is retryable, is tried again.
         """
         return [Prepared() for _ in attempts]
 
@@ -236,49 +225,44 @@ class Adapter(ABC):
         """Wall time that an execution of that duration takes; they differ where time is simulated."""
         return execution_ms
 
-    async def run(self, attempt: Attempt) -> Result:
-        """Execute one attempt. Canceled (as anyio cancels) when the job is.
+    def run(self, attempt: Attempt) -> Result | Awaitable[Result]:
+        """Execute one attempt.
+
+        A coroutine function is canceled (as anyio cancels) when the job is. A plain function runs in a thread, at most
+        `concurrency` at one time, and cannot be stopped: its late answer is dropped.
 
         Raises:
             ExecutionError: The attempt failed; any other exception is an `InternalError` of the job.
         """
         raise NotImplementedError
 
-    async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
-        """Execute a batch; one answer per attempt, in order. If it raises, each is run again alone."""
-        return [await guarded(self.run(attempt)) for attempt in attempts]
+    async def _run_each(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        return [await guarded(called(self.run, attempt)) for attempt in attempts]
+
+    @on_loop
+    def run_batch(
+        self, attempts: Sequence[Attempt]
+    ) -> Sequence[Result | ExecutionError] | Awaitable[Sequence[Result | ExecutionError]]:
+        """Execute a batch; one answer per attempt, in order. If it raises, each is run again alone.
+
+        The default is a coroutine function that runs one after the other. Canceled when all of its jobs are.
+        """
+        return self._run_each(attempts)
 
     async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
         """Serve one backend until canceled. The default runs `concurrency` lanes of `run_batch`."""
+        await self._execution.serve(backend, ready, emit)
 
-        async def lane() -> None:
-            while True:
-                attempts = await ready.take(backend.batch)
-                wanted = set(attempts)
-                with anyio.CancelScope() as scope:
-                    for attempt in attempts:
-                        self._scopes[attempt], self._wanted[attempt] = scope, wanted
-                    try:
-                        outcomes = await guarded_batch(self.run_batch, attempts)
-                    finally:
-                        for attempt in attempts:
-                            del self._scopes[attempt], self._wanted[attempt]
-                if not scope.cancelled_caught:
-                    await emit.finished(list(zip(attempts, outcomes, strict=True)))
-
-        async with anyio.create_task_group() as lanes:
-            for _ in range(backend.concurrency):
-                lanes.start_soon(lane)
+    def stoppable(self, *attempts: Attempt) -> AbstractContextManager[anyio.CancelScope]:
+        """For a `serve` of one's own: a scope that the default `cancel` cancels, once told of each of the attempts."""
+        return self._execution.stoppable(*attempts)
 
     async def cancel(self, attempt: Attempt) -> None:
         """The attempt's job was canceled or timed out: stop working on it, if that is possible.
 
         The default cancels a `run`, and a `run_batch` once that holds for each of its attempts.
         """
-        wanted = self._wanted.get(attempt, set())
-        wanted.discard(attempt)
-        if not wanted and (scope := self._scopes.get(attempt)) is not None:
-            scope.cancel()
+        self._execution.stop(attempt)
 
     async def heartbeat(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
         """Those of the attempts that are still being worked on; asked every third of a lease.

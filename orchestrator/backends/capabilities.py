@@ -6,7 +6,11 @@ import msgspec
 
 
 class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A noise model a backend offers: its width limit in qubits."""
+    """A noise model a backend offers.
+
+    Attributes:
+        qubits: Widest circuit it takes.
+    """
 
     qubits: int
 
@@ -18,7 +22,8 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         unit: A currency code, or ``credit``.
-        gate_1q: Price of one one-qubit gate of one shot; `gate_2q` of one two-qubit gate.
+        gate_1q: Price of one one-qubit gate of one shot.
+        gate_2q: The same of a two-qubit gate.
         job_minimum: Least price of a job.
     """
 
@@ -36,12 +41,19 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend can do. What a job asks beyond it makes the job fail with the vendor's code, see `check`.
 
     Attributes:
+        backend: Its name, as people write it: ``lab.trap``. Of a ``qpu.`` name, what follows is an alias.
         qubits: Widest circuit, in wires that gates touch.
         kind: ``simulator`` or ``qpu``; decides the failure code of a `BackendFault` that names none.
-        gatesets: Accepted gate sets.
-        gates: Names for ``supported_gates``; `native_gates` for ``supported_native_gates``. Only native names restrict.
+        gatesets: Accepted gate sets: ``qis``, ``native`` or both.
+        gates: Names of gates that ``GET /backends`` shows; they restrict nothing.
+        native_gates: Native gates it has.
+        max_shots: Most shots of one job.
         max_circuits: Most circuits in one job.
         noise_models: Accepted noise models by name; empty where none may be asked for.
+        error_mitigations: Names of what it can do about errors, for ``GET /backends``.
+        physics: How far results follow the circuit: ``exact`` (its probabilities, but for rounding), ``noisy`` (with
+            errors, as a machine or under a noise model), None where they are something else. The conformance kit
+            compares with known circuits accordingly.
         seeded: Counts are a function of circuit, noise, shots and seed alone.
         concurrency: Attempts (or batches) running at one time.
         batch: Most attempts handed over at once.
@@ -52,9 +64,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
             neither waits for running attempts nor puts them back.
         instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
             two events of one commit.
-        run_limit_s: Longest run of one attempt, seconds; 0 for no limit.
+        run_limit_s: Longest run of one attempt, seconds; 0 for the limit of the settings.
         cost_model: ``QCT`` or ``2QGE_operations`` where runs are priced.
         prices: What runs cost, where that is known before; a `Result` may tell what one did cost.
+        location: Where it stands, for ``GET /backends``.
+        power_kw: What it draws, kilowatts, for ``GET /backends``.
     """
 
     backend: str
@@ -67,6 +81,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     max_circuits: int = 5_000
     noise_models: dict[str, NoiseModel] = msgspec.field(default_factory=dict)
     error_mitigations: tuple[str, ...] = ()
+    physics: str | None = None
     seeded: bool = True
     concurrency: int = 1
     batch: int = 1

@@ -1,114 +1,180 @@
-"""The backends of one orchestrator: discovery by entry point, what they can do, where they stand.
+"""The backends of one orchestrator: who serves them, what they can do, where they stand.
 
-Only configured adapters load (or all installed ones without a configuration), one by one; one that is missing or
-broken is reported by name and reason and takes nothing else down.
+Adapters are opened one by one; one that is broken is reported by name and reason and takes nothing else down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import anyio
 import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Capabilities
+from orchestrator.backends.guarding import contained, name_of, reason_of
+from orchestrator.backends.standing import Standings
 from orchestrator.clock import Clock
-from orchestrator.errors import AdapterUnavailable, BackendNotFound
+from orchestrator.errors import AdapterUnavailable, BackendNotFound, BackendRetired
 from orchestrator.model import BackendState, Characterization
 from orchestrator.storage.abc import Store
+from orchestrator.storage.ledger import calibration
 
 log = structlog.get_logger()
+replace = msgspec.structs.replace
 
-GROUP: Final = "orchestrator.backends"
+OPEN_LIMIT_S: Final = 60.0
 CLOSE_LIMIT_S: Final = 5.0
 
 
-def discover(names: Sequence[str] = ()) -> tuple[list[Adapter], list[AdapterUnavailable]]:
-    """Adapters by the names of their entry points; all installed ones if none are named.
+class Offer(NamedTuple):
+    """An opened adapter and what it can serve."""
 
-    Answers those that could be made, and why the others could not.
-    """
-    installed = {point.name: point for point in entry_points(group=GROUP)}
-    adapters: list[Adapter] = []
-    problems: list[AdapterUnavailable] = []
-    for name in names or sorted(installed):
-        if name not in installed:
-            known = ", ".join(sorted(installed)) or "none"
-            problems.append(AdapterUnavailable(name, f"not installed; installed: {known}"))
-            continue
-        try:
-            made = installed[name].load()()
-        except Exception as error:
-            log.exception("plugin failed to load", plugin=name)
-            problems.append(AdapterUnavailable(name, f"{type(error).__name__}: {error}"))
-            continue
-        if isinstance(made, Adapter):
-            adapters.append(made)
-        else:
-            problems.append(AdapterUnavailable(name, "its entry point does not make an Adapter"))
-    return adapters, problems
+    adapter: Adapter
+    served: tuple[Capabilities, ...]
+    initial: tuple[Characterization, ...]
+
+
+@dataclass(slots=True)
+class _Backend:
+    """A backend and who serves it; nobody once its adapter, of that name, was disabled."""
+
+    capabilities: Capabilities
+    adapter: Adapter | None
+    served_by: str
 
 
 class Backends:
-    """Opened adapters by the backends they serve.
+    """Opened adapters by the backends they serve. A backend whose adapter was disabled stays known, as retired.
+
+    Args:
+        queued: Jobs that wait for a backend, and how long they do on average, milliseconds.
+        running: Jobs of a backend that its adapter has in hand.
 
     Attributes:
         problems: Adapters that are configured but unavailable, and why.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, queued: Callable[[str], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        standings: Standings,
+        *,
+        queued: Callable[[str], tuple[int, int]],
+        running: Callable[[str], int],
+    ) -> None:
         self.problems: list[AdapterUnavailable] = []
         self._store = store
         self._clock = clock
+        self._standings = standings
         self._queued = queued
+        self._running = running
         self._opened: list[Adapter] = []
-        self._by_name: dict[str, tuple[Adapter, Capabilities]] = {}
-        self._initial: list[Characterization] = []
+        self._by_name: dict[str, _Backend] = {}
+
+    # -- adapters -----------------------------------------------------------------------
 
     async def open(self, adapters: Sequence[Adapter], context: Callable[[Adapter], AdapterContext]) -> None:
-        """Open adapters; one that raises is reported, not fatal."""
+        """Open adapters and serve what they offer; one that raises is reported, not fatal."""
         for adapter in adapters:
-            self._opened.append(adapter)
             try:
+                offer = await self.offered(adapter, context)
+            except AdapterUnavailable as problem:
+                self.problems.append(problem)
+            else:
+                await self.calibrate(offer, self.admit(offer))
+
+    async def offered(self, adapter: Adapter, context: Callable[[Adapter], AdapterContext]) -> Offer:
+        """Open an adapter; what it offers is served once it is admitted. One that cannot be opened is closed again.
+
+        Raises:
+            AdapterUnavailable: It raises, takes longer than the limit, or offers what is no capability.
+        """
+        self._opened.append(adapter)
+        try:
+            with anyio.fail_after(OPEN_LIMIT_S), contained():
                 await adapter.open(context(adapter))
-                served = list(adapter.capabilities())
-                initial = list(adapter.initial_characterizations())
-            except Exception as error:
-                log.exception("adapter failed to open", adapter=adapter.name)
-                self.problems.append(AdapterUnavailable(adapter.name, f"{type(error).__name__}: {error}"))
-                continue
-            for capabilities in served:
-                if capabilities.backend in self._by_name:
-                    reason = f"backend {capabilities.backend} is already served"
-                    self.problems.append(AdapterUnavailable(adapter.name, reason))
-                else:
-                    self._by_name[capabilities.backend] = (adapter, capabilities)
-                    self._initial += [item for item in initial if item.backend == capabilities.backend]
+                served, initial = tuple(adapter.capabilities()), tuple(adapter.initial_characterizations())
+            if wrong := [item for item in served if not isinstance(item, Capabilities)]:
+                raise TypeError(f"capabilities() answers a {type(wrong[0]).__name__}")  # noqa: TRY301
+        except AdapterUnavailable as problem:
+            log.error("adapter cannot be served", adapter=adapter.name, reason=problem.reason)  # noqa: TRY400
+            await self.close(adapter)
+            raise
+        except Exception as error:
+            log.exception("adapter failed to open", adapter=adapter.name)
+            await self.close(adapter)
+            raise AdapterUnavailable(adapter.name, reason_of(error)) from error
+        except BaseException:
+            await self.close(adapter)
+            raise
+        return Offer(adapter, served, initial)
+
+    def admit(self, offer: Offer) -> list[str]:
+        """Serve what an adapter offers; answers the names. What another adapter serves stays that one's."""
+        name = offer.adapter.name
+        self.problems = [problem for problem in self.problems if problem.name != name]
+        served = []
+        for capabilities in offer.served:
+            backend = capabilities.backend
+            if (known := self._by_name.get(backend)) is not None and known.adapter is not None:
+                self.problems.append(AdapterUnavailable(name, f"backend {backend} is already served"))
+            else:
+                self._by_name[backend] = _Backend(capabilities, offer.adapter, name)
+                served.append(backend)
+        return served
+
+    async def calibrate(self, offer: Offer, backends: Collection[str]) -> None:
+        """Record the first calibrations that an adapter offers for these backends, where there are none."""
+        if initial := [item for item in offer.initial if item.backend in backends]:
+            calibrated = await self._store.calibrated()
+            for item in initial:
+                if item.backend not in calibrated:
+                    await self._store.record(calibration(item, item.recorded_at))
+
+    def dismiss(self, adapter: Adapter) -> None:
+        """Serve nothing of it any more; its backends stay known."""
+        for backend in self._by_name.values():
+            if backend.adapter is adapter:
+                backend.adapter = None
+
+    async def close(self, adapter: Adapter) -> None:
+        """Close an adapter, once; shielded, with a time limit."""
+        if adapter not in self._opened:
+            return
+        self._opened.remove(adapter)
+        try:
+            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True), contained():
+                await adapter.aclose()
+        except Exception:
+            log.exception("adapter failed to close", adapter=adapter.name)
 
     async def aclose(self) -> None:
-        """Close all adapters, the last opened first; shielded, with a time limit each."""
+        """Close all adapters, the last opened first."""
         while self._opened:
-            adapter = self._opened.pop()
-            try:
-                with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
-                    await adapter.aclose()
-            except Exception:
-                log.exception("adapter failed to close", adapter=adapter.name)
+            await self.close(self._opened[-1])
 
-    def initial_characterizations(self) -> list[Characterization]:
-        """Calibrations to record for backends that have none."""
-        return list(self._initial)
+    def adapters(self) -> list[Adapter]:
+        """The opened adapters."""
+        return list(self._opened)
+
+    # -- backends -----------------------------------------------------------------------
 
     def served(self) -> list[tuple[Adapter, Capabilities]]:
-        """Each backend's adapter and capabilities."""
-        return list(self._by_name.values())
+        """Each served backend's adapter and capabilities; may be asked from any thread."""
+        known = list(self._by_name.values())
+        return [(each.adapter, each.capabilities) for each in known if each.adapter is not None]
 
     def names(self) -> list[str]:
-        """Names of all backends."""
+        """Names of all backends, retired ones included."""
         return list(self._by_name)
+
+    def served_by(self) -> dict[str, str]:
+        """The name of each backend's adapter; of a retired one, of its last."""
+        return {name: each.served_by for name, each in self._by_name.items()}
 
     def resolve(self, name: str) -> str:
         """The full name of a backend; ``aria-1`` is an alias of ``qpu.aria-1``.
@@ -121,27 +187,49 @@ class Backends:
                 return candidate
         raise BackendNotFound(name, tuple(self._by_name))
 
+    def accepting(self, backend: str) -> Capabilities:
+        """What a backend can do that takes new jobs.
+
+        Raises:
+            BackendRetired: Its adapter was disabled.
+        """
+        found = self._find(backend)
+        if found.adapter is None:
+            raise BackendRetired(backend, found.served_by)
+        return found.capabilities
+
     def adapter(self, backend: str) -> Adapter:
-        """The adapter that serves a backend."""
-        return self._find(backend)[0]
+        """The adapter that serves a backend.
+
+        Raises:
+            BackendRetired: None does.
+        """
+        found = self._find(backend)
+        if found.adapter is None:
+            raise BackendRetired(backend, found.served_by)
+        return found.adapter
 
     def capabilities(self, backend: str) -> Capabilities:
-        """What a backend can do."""
-        return self._find(backend)[1]
+        """What a backend can do, or could."""
+        return self._find(backend).capabilities
 
     def state(self, backend: str) -> BackendState:
         """Where a backend stands, its queue included."""
-        adapter, _ = self._find(backend)
+        adapter = self._find(backend).adapter
         queued, average_ms = self._queued(backend)
-        state = adapter.state(backend)
-        return msgspec.structs.replace(
+        state = BackendState(backend=backend) if adapter is None else _state(adapter, backend)
+        standing = self._standings.of(backend).standing(stopping=True)
+        if standing.status != "available":
+            state = replace(state, status=standing.status, reason=standing.reason)
+        return replace(
             state,
             queued=queued,
+            running=self._running(backend),
             average_queue_ms=state.average_queue_ms or average_ms,
             updated_at=state.updated_at or self._clock.now_ms(),
         )
 
-    def _find(self, backend: str) -> tuple[Adapter, Capabilities]:
+    def _find(self, backend: str) -> _Backend:
         found = self._by_name.get(backend)
         if found is None:
             raise BackendNotFound(backend, tuple(self._by_name))
@@ -161,6 +249,16 @@ class Backends:
         """One recorded calibration, of that backend if one is named."""
         item = await self._store.characterization(characterization_id)
         return item if item is not None and backend in {None, item.backend} else None
+
+
+def _state(adapter: Adapter, backend: str) -> BackendState:
+    """What an adapter says of a backend; one that breaks there is one of which that is known."""
+    try:
+        with contained():
+            return adapter.state(backend)
+    except Exception as error:
+        log.exception("adapter raised in state", backend=backend)
+        return BackendState(backend=backend, status="unavailable", reason=f"its adapter raised {name_of(error)}")
 
 
 def settings_of(adapter: Adapter, tables: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from orchestrator.backends.abc import Adapter
-from orchestrator.backends.registry import discover
+from orchestrator.backends.discovery import discover
 from orchestrator.bench import embedding, http, raw
 from orchestrator.bench.fill import fill
 from orchestrator.bench.workload import BACKEND, NoopAdapter

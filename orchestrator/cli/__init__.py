@@ -32,13 +32,13 @@ COMMANDS: Final = {
     "events": "Print the events after a cursor, and follow them.",
     "jobs": "List jobs, or show one with its results.",
     "cancel": "Cancel jobs.",
-    "backends": "List backends.",
+    "backends": "List backends; pause, resume and drain them.",
     "projects": "Add and list projects.",
     "keys": "Add, list and revoke API keys.",
     "hooks": "Notify people and programs of what happens to jobs.",
     "verify": "Prove that the tables equal the event log.",
     "bench": "Measure what this machine can do.",
-    "plugins": "List the installed plugins.",
+    "plugins": "Make, list, describe and check plugins.",
     "doctor": "Look for what could be wrong with this installation.",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from rich.box import ASCII, SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -12,31 +13,56 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.output import STYLES, badge, duration
-from orchestrator.client import FeedEvent, JobInfo
+from orchestrator.cli.output import STYLES, about, badge, duration
+from orchestrator.client import FeedEvent, FeedPlace, JobInfo
+from orchestrator.clock import Clock, SystemClock
 from orchestrator.lifecycle import TERMINAL, JobStatus
+
+#: Width of a bar, and of what is said beside it.
+_BAR: Final = 7
+_LEFT: Final = 8
+#: Least widths of the columns beside the job's name and its backend, whose names are cut where there is no room.
+_WIDTHS: Final = {"state": 12, "ready": 8, "started": 9, "ended": _BAR + _LEFT}
+_LEAST_NAME: Final = 10
+_MOST_BACKEND: Final = 12
 
 
 @dataclass
 class Row:
-    """One job: what it is, and what events have told about it so far.
+    """One job: what it is, and what the feed has told about it so far.
 
     Attributes:
         reached: Wall time at which each status was reached last, Unix milliseconds.
-        progress: 0 to 1 while it runs, as far as its backend tells.
+        progress: How far it is while it runs, 0 to 1, as far as its backend tells; and when it was so far.
+        place: Where it stands in line while it waits.
     """
 
     job: JobInfo
     name: str
     status: JobStatus = JobStatus.SUBMITTED
     reached: dict[JobStatus, int] = field(default_factory=dict)
-    progress: float | None = None
+    progress: tuple[float, int] | None = None
+    place: FeedPlace | None = None
 
     def since_submit(self, *statuses: JobStatus) -> float | None:
         """Milliseconds from the submit to the first of the statuses that was reached."""
         begun = self.reached.get(JobStatus.SUBMITTED)
         times = [self.reached[status] for status in statuses if status in self.reached]
         return None if begun is None or not times else times[0] - begun
+
+    def starts_in(self, now_ms: int) -> float | None:
+        """Milliseconds until it probably starts, if it waits and that is predicted."""
+        if self.place is None or self.place.estimated_start is None:
+            return None
+        return max(0, self.place.estimated_start - now_ms)
+
+    def ends_in(self, now_ms: int) -> float | None:
+        """Milliseconds until it has probably ended, if it goes on as fast as it went so far."""
+        started = self.reached.get(JobStatus.STARTED)
+        if self.progress is None or self.progress[0] <= 0 or started is None:
+            return None
+        fraction, at = self.progress
+        return max(0.0, (at - started) * (1 / fraction - 1) - (now_ms - at))
 
 
 def fraction(event: FeedEvent) -> float | None:
@@ -48,11 +74,12 @@ def fraction(event: FeedEvent) -> float | None:
 
 
 class Board:
-    """A renderable table of jobs; `notice` moves it. Draw it in a `rich.live.Live` to see it move."""
+    """A renderable table of jobs; `notice` and `line_up` move it. Draw it in a `rich.live.Live` to see it move."""
 
-    def __init__(self, jobs: Iterable[JobInfo] = ()) -> None:
+    def __init__(self, jobs: Iterable[JobInfo] = (), clock: Clock | None = None) -> None:
         self.rows: dict[str, Row] = {}
         self.add(jobs)
+        self._clock = clock or SystemClock()
         self._spinner = Spinner("dots", style=STYLES[JobStatus.STARTED])
 
     def add(self, jobs: Iterable[JobInfo]) -> None:
@@ -67,28 +94,39 @@ class Board:
         if row is None or event.after is None:
             return
         if event.kind == "job.progress":
-            row.progress = fraction(event)
+            through = fraction(event)
+            row.progress = None if through is None else (through, event.at)
         elif event.after is not row.status or not row.reached:
             row.reached[event.after] = event.at
-            row.progress = None
+            row.progress = row.place = None
+            if event.after is JobStatus.READY:
+                row.reached.pop(JobStatus.STARTED, None)  # it was put back
         row.status = event.after
+
+    def line_up(self, place: FeedPlace) -> None:
+        """Take in where a waiting job stands; news of one that waits no more comes too late."""
+        row = self.rows.get(place.job_id)
+        if row is not None and row.status in {JobStatus.SUBMITTED, JobStatus.READY}:
+            row.place = place
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         plain = options.ascii_only
         table = Table(box=ASCII if plain else SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-        table.add_column("job", no_wrap=True, overflow="ellipsis", ratio=1, min_width=12)
-        table.add_column("backend", no_wrap=True, overflow="ellipsis", style="bright_black")
-        table.add_column("state", no_wrap=True, min_width=13)
-        for title in ("ready", "started", "ended"):
-            table.add_column(title, no_wrap=True, justify="right", min_width=9)
+        backend = min(_MOST_BACKEND, max((len(row.job.backend) for row in self.rows.values()), default=7))
+        left = options.max_width - sum(_WIDTHS.values()) - backend - 3 * (len(_WIDTHS) + 1)  # dividers, padded
+        table.add_column("job", no_wrap=True, overflow="ellipsis", max_width=max(_LEAST_NAME, left))
+        table.add_column("backend", no_wrap=True, overflow="ellipsis", max_width=backend, style="bright_black")
+        for title, width in _WIDTHS.items():
+            table.add_column(title, no_wrap=True, justify="left" if title == "state" else "right", min_width=width)
+        now_ms = self._clock.now_ms()
         for row in self.rows.values():
             table.add_row(
                 row.name,
                 row.job.backend,
                 self._state(row, plain),
                 duration(row.since_submit(JobStatus.READY)),
-                duration(row.since_submit(JobStatus.STARTED)),
-                self._end(row),
+                self._start(row, now_ms),
+                self._end(row, now_ms),
             )
         yield table
 
@@ -96,9 +134,22 @@ class Board:
         if row.status is JobStatus.STARTED and not plain:
             self._spinner.update(text=Text(row.status, style=STYLES[row.status]))
             return self._spinner
-        return badge(row.status, plain=plain)
+        shown = badge(row.status, plain=plain)
+        if row.place is not None:
+            shown.append(f" #{row.place.position}")
+        return shown
 
-    def _end(self, row: Row) -> RenderableType:
-        if row.progress is not None:
-            return ProgressBar(total=1.0, completed=row.progress, width=9)
-        return duration(row.since_submit(*TERMINAL))
+    def _start(self, row: Row, now_ms: int) -> RenderableType:
+        left_ms = row.starts_in(now_ms)
+        if left_ms is None:
+            return duration(row.since_submit(JobStatus.STARTED))
+        return Text(f"in {about(left_ms)}", style="bright_black")
+
+    def _end(self, row: Row, now_ms: int) -> RenderableType:
+        if row.progress is None:
+            return duration(row.since_submit(*TERMINAL))
+        shown = Table.grid(padding=(0, 1))
+        left_ms = row.ends_in(now_ms)
+        bar = ProgressBar(total=1.0, completed=row.progress[0], width=_BAR)
+        shown.add_row(bar, Text("" if left_ms is None else f"in {about(left_ms)}", style="bright_black"))
+        return shown

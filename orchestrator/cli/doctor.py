@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
 from orchestrator.cli import DONE, NO
 from orchestrator.cli.options import config_option, data_option, json_option
+from orchestrator.errors import SettingsError
+
+if TYPE_CHECKING:
+    from orchestrator.settings import Settings
 
 _SYNCS: Final = 10
 _SLOW_SYNC_MS: Final = 20.0
@@ -53,14 +57,36 @@ def _findings(data: Path, config: Path | None) -> Iterator[Finding]:
     yield Finding("machine", sys.version_info >= (3, 11), python)
     yield Finding("release", True, f"ion-orchestrator {version('ion-orchestrator')}")
     yield _look("settings", lambda: _settings(config))
-    from orchestrator.cli.plugins import installed  # noqa: PLC0415
+    from orchestrator.authoring.inspecting import plugins  # noqa: PLC0415 - brings the service's rooms
 
-    plugins = installed()
-    yield Finding("plugins", bool(plugins), ", ".join(each["plugin"] for each in plugins) or "none: no backends")
-    for each in plugins:
-        if each["loads"] != "yes":
-            yield Finding(f"plugin {each['plugin']}", False, each["loads"])
+    found = plugins(_settings_or_defaults(config))
+    yield Finding("plugins", bool(found), ", ".join(each.plugin for each in found) or "none: no backends")
+    for each in found:
+        if each.loads != "yes":
+            yield Finding(f"plugin {each.plugin}", False, each.loads)
     yield _look("data folder", lambda: _folder(data))
+    yield from _adapters(data)
+
+
+def _adapters(data: Path) -> Iterator[Finding]:
+    """What the server that runs in the folder could not open, and backends that take no jobs."""
+    from orchestrator.api.admin_socket import served  # noqa: PLC0415
+
+    if not served(data):
+        return
+    from orchestrator.cli.fleet import fleet_of  # noqa: PLC0415
+
+    try:
+        adapters, backends = fleet_of(data)
+    except Exception as error:
+        yield Finding("server", False, str(error) or type(error).__name__)
+        return
+    for adapter in adapters:
+        if adapter["reason"]:
+            yield Finding(f"adapter {adapter['name']}", False, adapter["reason"])
+    for state in backends:
+        if state["status"] != "available":
+            yield Finding(f"backend {state['backend']}", False, f"{state['status']}: {state['reason']}")
 
 
 def _look(what: str, look: Callable[[], str]) -> Finding:
@@ -68,6 +94,16 @@ def _look(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, True, look())
     except Exception as error:
         return Finding(what, False, str(error) or type(error).__name__)
+
+
+def _settings_or_defaults(config: Path | None) -> Settings:
+    """The settings; where they are wrong, which is a finding of its own, the defaults."""
+    from orchestrator.settings import Settings, load  # noqa: PLC0415
+
+    try:
+        return load(config)
+    except SettingsError:
+        return Settings()
 
 
 def _settings(config: Path | None) -> str:

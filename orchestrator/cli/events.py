@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -13,52 +15,66 @@ from orchestrator.cli.options import Target, json_option, target_options
 
 if TYPE_CHECKING:
     from orchestrator.cli.following import Show
-    from orchestrator.client import Client
+    from orchestrator.client import FeedFrame
 
 
 @click.command()
 @click.option("--since", metavar="CURSOR", default="earliest", show_default=True, help="Begin after this cursor.")
 @click.option("--follow", is_flag=True, help="Go on with what happens, until interrupted.")
 @click.option("--job", "jobs", metavar="ID", multiple=True, help="Only this job and its children; repeatable.")
+@click.option("--session", "sessions", metavar="ID", multiple=True, help="Only jobs of this session; repeatable.")
 @click.option("--kind", "kinds", multiple=True, help="Only this kind, or a family such as job.*; repeatable.")
 @target_options
 @json_option
 def command(
-    *, since: str, follow: bool, jobs: tuple[str, ...], kinds: tuple[str, ...], target: Target, as_json: bool
+    *,
+    since: str,
+    follow: bool,
+    jobs: tuple[str, ...],
+    sessions: tuple[str, ...],
+    kinds: tuple[str, ...],
+    target: Target,
+    as_json: bool,
 ) -> int:
     """Print the events after a cursor.
 
     A line each; with --json a frame of the feed each, whose cursor is where a later --since goes on. With --follow
     a server that restarts is waited for. Where retention has removed events, a line tells of the gap.
     """
-    asyncio.run(_events(target, since, jobs, kinds, follow=follow, as_json=as_json))
+    asyncio.run(_events(target, since, jobs, sessions, kinds, follow=follow, as_json=as_json))
     return DONE
 
 
 async def _events(
-    target: Target, since: str, jobs: tuple[str, ...], kinds: tuple[str, ...], *, follow: bool, as_json: bool
+    target: Target,
+    since: str,
+    jobs: tuple[str, ...],
+    sessions: tuple[str, ...],
+    kinds: tuple[str, ...],
+    *,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     from orchestrator.cli.board import Board  # noqa: PLC0415 - brings rich
     from orchestrator.cli.following import documents, lines  # noqa: PLC0415 - brings rich
     from orchestrator.errors import CursorExpired  # noqa: PLC0415
 
     async with target.client(run=follow) as client:
+        events = functools.partial(client.events, jobs=jobs, sessions=sessions, kinds=kinds)
         with documents(Board()) if as_json else lines(Board()) as show:
             cursor = since
             while True:
                 try:
-                    return await _print(client, cursor, jobs, kinds, show, follow=follow)
+                    return await _print(events, cursor, show, follow=follow)
                 except CursorExpired as error:
                     cursor = error.resume  # the gap, and where things stand, was shown
 
 
-async def _print(
-    client: Client, cursor: str, jobs: tuple[str, ...], kinds: tuple[str, ...], show: Show, *, follow: bool
-) -> None:
+async def _print(events: Callable[[str], AsyncGenerator[FeedFrame]], cursor: str, show: Show, *, follow: bool) -> None:
     """Show frames, unless following until history is through."""
     from orchestrator.client import FeedLive  # noqa: PLC0415 - brings aiohttp
 
-    async with aclosing(client.events(cursor, jobs=jobs, kinds=kinds)) as frames:
+    async with aclosing(events(cursor)) as frames:
         async for frame in frames:
             show(frame)
             if isinstance(frame, FeedLive) and not follow:

@@ -12,7 +12,16 @@ from rich.text import Text
 
 from orchestrator.cli.board import Board, fraction
 from orchestrator.cli.output import STYLES, console, emit
-from orchestrator.client import Client, FeedEvent, FeedFrame, FeedGap, FeedLive, FeedUnavailable, JobInfo
+from orchestrator.client import (
+    Client,
+    FeedEvent,
+    FeedFrame,
+    FeedGap,
+    FeedLive,
+    FeedPlace,
+    FeedUnavailable,
+    JobInfo,
+)
 from orchestrator.lifecycle import TERMINAL
 
 Show = Callable[[FeedFrame], None]
@@ -30,6 +39,8 @@ def live(board: Board) -> Iterator[Show]:
         def show(frame: FeedFrame) -> None:
             if isinstance(frame, FeedEvent):
                 board.notice(frame)
+            elif isinstance(frame, FeedPlace):
+                board.line_up(frame)
 
         yield show
         display.refresh()
@@ -95,11 +106,14 @@ async def families(client: Client, job_ids: Collection[str]) -> list[JobInfo]:
 
 
 async def follow(client: Client, jobs: Collection[JobInfo], show: Show) -> None:
-    """Show the history of jobs, then what happens, until all have ended; without a feed just wait for that."""
+    """Show the history of jobs, then what happens and where they stand in line, until all have ended.
+
+    Without a feed just wait for that.
+    """
     pending = {job.id for job in jobs if not job.terminal}
     history = True
     try:
-        async with aclosing(client.events("earliest", jobs=[job.id for job in jobs])) as frames:
+        async with aclosing(client.events("earliest", jobs=[job.id for job in jobs], places=True)) as frames:
             while history or pending:
                 frame = await anext(frames)
                 show(frame)

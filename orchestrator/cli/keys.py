@@ -39,14 +39,15 @@ def add(project: str | None, name: str, data: Path, as_json: bool) -> None:
 @json_option
 def listing(project: str | None, data: Path, as_json: bool) -> None:
     """List a project's keys, oldest first; their secrets are known to nobody here."""
-    from orchestrator.cli.output import emit, moment, table  # noqa: PLC0415 - brings rich
+    from orchestrator.cli.output import clock_time, emit, table  # noqa: PLC0415 - brings rich
 
     keys = asyncio.run(_ask(data, project, "GET", "/keys"))
     if as_json:
         emit(keys)
     else:
         rows = [
-            [key["id"], key["name"], moment(key["created_at"]), moment(key["revoked_at"]) or "valid"] for key in keys
+            [each["id"], each["name"], clock_time(each["created_at"]), clock_time(each["revoked_at"]) or "valid"]
+            for each in keys
         ]
         table(["id", "name", "created", "revoked"], rows)
 

@@ -94,6 +94,13 @@ def clock_time(iso: str | None) -> str:
     return "" if iso is None else moment(round(datetime.fromisoformat(iso).timestamp() * 1000))
 
 
+def about(ms: float) -> str:
+    """A duration that is only predicted, in whole units."""
+    if ms < 60_000:
+        return f"{max(1, round(ms / 1_000))} s"
+    return f"{round(ms / 60_000)} min" if ms < 90 * 60_000 else f"{ms / 3_600_000:.1f} h"
+
+
 def duration(ms: float | None) -> str:
     """A duration in the unit that suits it; empty for none."""
     if ms is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from orchestrator.backends.abc import Capabilities
 from orchestrator.client import BackendInfo, Client, JobInfo, JobList, Work, job_body
 from orchestrator.datafolder import ADMIN_SOCKET, DATABASE
 from orchestrator.errors import StorageRefused
-from orchestrator.model import BackendState, Job, Page, Result
+from orchestrator.model import BackendState, Job, Result
 
 
 class _Backend(msgspec.Struct, frozen=True):
@@ -45,17 +44,15 @@ class OwnerClient(Client):
         return job.id
 
     async def get(self, job_id: str) -> JobInfo:
-        job: Job = await self.owner_ask(Job, "GET", f"/jobs/{job_id}")
-        children: list[Job] = []
-        if job.children:
-            children = await self.owner_ask(list[Job], "GET", f"/jobs/{job_id}/children")
-        return _info(job, [child.id for child in children] or None)
+        job: JobInfo = await self.owner_ask(JobInfo, "GET", f"/jobs/{job_id}")
+        return job
 
     async def jobs(
         self, *, status: str | None = None, backend: str | None = None, limit: int = 25, after: str | None = None
     ) -> JobList:
-        page: Page = await self.owner_ask(Page, "GET", "/jobs", status=status, backend=backend, limit=limit, next=after)
-        return JobList(jobs=[_info(job) for job in page.jobs], next=page.next)
+        wishes = {"status": status, "backend": backend, "limit": limit, "next": after}
+        page: JobList = await self.owner_ask(JobList, "GET", "/jobs", **wishes)
+        return page
 
     async def cancel(self, job_ids: Sequence[str]) -> None:
         await self.owner_ask(dict[str, Any], "POST", "/jobs/cancel", {"ids": job_ids})
@@ -66,6 +63,7 @@ class OwnerClient(Client):
             BackendInfo(
                 backend=each.capabilities.backend,
                 status=each.state.status,
+                reason=each.state.reason,
                 qubits=each.capabilities.qubits,
                 average_queue_time=each.state.average_queue_ms,
                 noise_models=list(each.capabilities.noise_models),
@@ -101,35 +99,3 @@ async def owner(
             await stack.enter_async_context(standing_in(data, run=run))
         address = stack.enter_context(reachable(data / ADMIN_SOCKET))
         yield await stack.enter_async_context(OwnerClient(address, project))
-
-
-def _info(job: Job, child_ids: list[str] | None = None) -> JobInfo:
-    """A job of the domain as clients know jobs."""
-    spec, outcome = job.spec, job.outcome
-    return JobInfo(
-        id=job.id,
-        status=job.status,
-        backend=spec.backend,
-        submitted_at=_iso(job.submitted_at),
-        type=spec.type,
-        name=spec.name,
-        shots=spec.shots,
-        noise=spec.noise,
-        metadata=spec.metadata,
-        parent_job_id=job.parent_id,
-        child_job_ids=child_ids,
-        started_at=None if job.started_at is None else _iso(job.started_at),
-        completed_at=None if job.completed_at is None else _iso(job.completed_at),
-        execution_duration_ms=outcome.execution_ms,
-        failure=outcome.failure,
-        stats={
-            "qubits": spec.stats.qubits,
-            "circuits": spec.stats.circuits,
-            "gate_counts": {"1q": spec.stats.gates_1q, "2q": spec.stats.gates_2q},
-        },
-        results=None if spec.dry_run else {},
-    )
-
-
-def _iso(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

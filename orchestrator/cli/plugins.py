@@ -1,55 +1,99 @@
-"""``orchestrator plugins``: what is installed beside the core."""
+"""``orchestrator plugins``: what there is, what it says of itself, and whether it keeps its word."""
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+import asyncio
+from pathlib import Path
 
 import click
 
 from orchestrator.cli import DONE, NO
-from orchestrator.cli.options import json_option
-
-GROUPS: Final = ("orchestrator.backends", "orchestrator.channels")
+from orchestrator.cli.fleet import disable, enable, restart
+from orchestrator.cli.options import config_option, json_option
 
 
 @click.group()
 def command() -> None:
-    """List the installed plugins."""
+    """Make, list, describe and check plugins; enable, disable and restart them on a running server."""
+
+
+for each in (enable, disable, restart):
+    command.add_command(each)
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--dir",
+    "parent",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="Folder to make the project's folder in.",
+)
+@json_option
+def new(name: str, parent: Path, as_json: bool) -> None:
+    """Write the project of a new backend, ready to install and to test."""
+    from orchestrator.authoring.project import ProjectRefused, names, write  # noqa: PLC0415
+
+    try:
+        named = names(name)
+        written = write(named, parent)
+    except ProjectRefused as refused:
+        raise click.BadParameter(str(refused), param_hint="NAME") from refused
+    folder = parent / named.distribution
+    if as_json:
+        from orchestrator.cli.output import emit  # noqa: PLC0415 - brings rich
+
+        emit({"folder": str(folder), "backend": named.backend, "files": [str(file) for file in written]})
+        return
+    click.echo(f"made {folder}, which serves {named.backend}:")
+    for file in written:
+        click.echo(f"  {file.relative_to(folder)}")
+    click.echo(f"\ncd {folder}\npip install -e '.[test]'\npython -m pytest\norchestrator serve")
 
 
 @command.command("list")
+@config_option
 @json_option
-def listing(as_json: bool) -> int:
-    """List the installed plugins, and whether they load; exit 1 if one does not."""
+def listing(config: Path | None, as_json: bool) -> int:
+    """List the plugins: whether they load, and whether the configuration enables them; exit 1 if one does not load."""
+    from orchestrator.authoring.inspecting import plugins  # noqa: PLC0415 - brings the service's rooms
     from orchestrator.cli.output import emit, table  # noqa: PLC0415 - brings rich
+    from orchestrator.settings import load  # noqa: PLC0415
 
-    found = installed()
+    found = plugins(load(config))
     if as_json:
         emit(found)
     else:
-        table(["plugin", "kind", "distribution", "version", "loads"], [list(each.values()) for each in found])
-    return NO if any(each["loads"] != "yes" for each in found) else DONE
+        titles = ["plugin", "kind", "distribution", "version", "enabled", "loads"]
+        rows = [[getattr(each, title) for title in titles] for each in found]
+        table(titles, rows, optional=["distribution", "version"], wrap="loads")
+    return NO if any(each.loads != "yes" for each in found) else DONE
 
 
-def installed() -> list[dict[str, str]]:
-    """Every installed plugin, in the order of names."""
-    points = [point for group in GROUPS for point in entry_points(group=group)]
-    return [
-        {
-            "plugin": point.name,
-            "kind": point.group.removeprefix("orchestrator."),
-            "distribution": point.dist.name if point.dist else "",
-            "version": point.dist.version if point.dist else "",
-            "loads": _loads(point),
-        }
-        for point in sorted(points, key=lambda point: (point.group, point.name))
-    ]
+@command.command()
+@click.argument("name")
+@config_option
+@json_option
+def info(name: str, config: Path | None, as_json: bool) -> int:
+    """Describe a plugin: what it serves, what its backends can do, which settings it takes; exit 1 if it is broken."""
+    from orchestrator.cli.plugin_info import describe  # noqa: PLC0415 - brings the service's rooms
+
+    return asyncio.run(describe(name, config, as_json=as_json))
 
 
-def _loads(point: EntryPoint) -> str:
-    try:
-        point.load()
-    except Exception as error:
-        return f"no: {type(error).__name__}: {error}"
-    return "yes"
+@command.command()
+@click.argument("name", metavar="NAME|MODULE:CLASS")
+@click.option("--backend", "backends", multiple=True, help="Backend to look at, repeatable; all unless given.")
+@config_option
+@json_option
+def check(name: str, backends: tuple[str, ...], config: Path | None, as_json: bool) -> int:
+    """Hold an adapter to every promise of the contract; exit 1 if it breaks one.
+
+    It is opened, run, canceled and crashed many times over, with its settings, in memory: what a real machine is
+    behind will see some hundred small jobs.
+    """
+    from orchestrator.cli.plugin_check import examined  # noqa: PLC0415 - brings the kit
+
+    return asyncio.run(examined(name, config, backends, as_json=as_json))

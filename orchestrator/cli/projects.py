@@ -43,9 +43,10 @@ async def _ask(data: Path, method: str, body: object = None) -> Any:
 
 
 def _print(as_json: bool, document: Any, projects: list[dict[str, Any]]) -> None:
-    from orchestrator.cli.output import emit, moment, table  # noqa: PLC0415 - brings rich
+    from orchestrator.cli.output import clock_time, emit, table  # noqa: PLC0415 - brings rich
 
     if as_json:
         emit(document)
     else:
-        table(["name", "id", "created"], [[each["name"], each["id"], moment(each["created_at"])] for each in projects])
+        rows = [[each["name"], each["id"], clock_time(each["created_at"])] for each in projects]
+        table(["name", "id", "created"], rows)

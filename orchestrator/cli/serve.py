@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +43,10 @@ def command(host: str | None, port: int | None, data: Path, config: Path | None,
     configure_logging(log_level)
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     overrides: dict[str, Any] = {"server": given} if given else {}
-    run(_serve(load(config, overrides=overrides), data))
+    run(_serve(partial(load, config, overrides=overrides), data))
 
 
-async def _serve(settings: Settings, data: Path) -> None:
+async def _serve(read: Callable[[], Settings], data: Path) -> None:
     import asyncio  # noqa: PLC0415
 
     import structlog  # noqa: PLC0415
@@ -64,7 +66,7 @@ async def _serve(settings: Settings, data: Path) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping, number)
-    async with Orchestrator.open(data, settings=settings) as orchestrator:
+    async with Orchestrator.open(data, settings=read(), reread=read) as orchestrator:
         key = await first_key(orchestrator, os.environ.get(BOOTSTRAP))
         async with serve(orchestrator) as bound:
             sys.stdout.write("\n".join([bound.url, *export_lines(bound.url, key)]) + "\n")

@@ -19,6 +19,7 @@ from orchestrator.cli.options import Target, json_option, target_options
 @click.option("--noise", metavar="MODEL", help="Noise model of the simulator, such as aria-1.")
 @click.option("--seed", type=int, help="Seed of the noise: the same seed gives the same counts.")
 @click.option("--name", help="Name of the job.")
+@click.option("--session", metavar="ID", help="Session to run in.")
 @click.option("--watch", is_flag=True, help="Follow the job and show its results; exit 1 unless it completes.")
 @target_options
 @json_option
@@ -31,6 +32,7 @@ def command(
     noise: str | None,
     seed: int | None,
     name: str | None,
+    session: str | None,
     watch: bool,
     as_json: bool,
 ) -> int:
@@ -40,7 +42,7 @@ def command(
     list of gates.
     """
     body = read_job(file.read(), file.name)
-    given = {"backend": backend, "shots": shots, "name": name}
+    given = {"backend": backend, "shots": shots, "name": name, "session_id": session}
     body |= {member: value for member, value in given.items() if value is not None}
     if noise is not None or seed is not None:
         body["noise"] = {"model": noise or (body.get("noise") or {}).get("model", "ideal")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -22,7 +22,9 @@ async def follow(
     root: str,
     wishes: Sequence[tuple[str, str]],
     cursor: str,
-    pause: Callable[[int], Awaitable[None]],
+    *,
+    pause: Callable[[int, float | None], Awaitable[None]],
+    asked_for: Callable[[int, Mapping[str, str] | None], float | None],
 ) -> AsyncGenerator[FeedFrame]:
     """Frames after the cursor, without end; see `orchestrator.client.Client.events`, whose errors these are.
 
@@ -31,11 +33,13 @@ async def follow(
         root: Address of the server.
         wishes: The query, apart from the cursor.
         cursor: Where to begin.
-        pause: Waits before the connection is made again; it is given how often in a row that has failed.
+        pause: Waits before the connection is made again; it is given how often in a row that has failed, and after
+            how many seconds the server wants to see us again, if it says so.
+        asked_for: Those seconds, by the status and the headers of an answer.
     """
     failures, reached = 0, False
     while True:
-        params = [("cursor", cursor), *wishes]
+        params, wait_s = [("cursor", cursor), *wishes], None
         try:
             async with session.ws_connect(root + PATH, params=params, heartbeat=_HEARTBEAT_S) as socket:
                 reached = True
@@ -50,13 +54,14 @@ async def follow(
             _refuse_end(socket.close_code, str(message.extra or ""))
         except aiohttp.WSServerHandshakeError as error:
             # A server that is starting answers 5xx for a while; one that never let us in has no feed for us.
-            if error.status < 500 or not reached:
+            if not reached or (error.status < 500 and error.status != 429):
                 raise await _refusal(session, root, params, error.status) from None
+            wait_s = asked_for(error.status, error.headers)
         except (aiohttp.ClientError, TimeoutError) as error:
             if not reached:
                 raise Unreachable(f"no server at {root}") from error
         failures += 1
-        await pause(failures)
+        await pause(failures, wait_s)
 
 
 async def _refusal(

@@ -199,6 +199,7 @@ class Client(Wire):
         cursor: str = "latest",
         *,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
         backends: Collection[str] = (),
         places: bool = False,
@@ -211,6 +212,7 @@ class Client(Wire):
         Args:
             cursor: One of an earlier frame, ``earliest`` or ``latest``.
             jobs: Only events of these jobs and their children.
+            sessions: Only events of jobs of these sessions.
             kinds: Only events of these kinds, or families such as ``job.*``.
             backends: Only events of these backends.
             places: Tell also where waiting jobs stand in line (`FeedPlace`).
@@ -220,11 +222,11 @@ class Client(Wire):
             FeedUnavailable: The server has no feed, refuses it, or the key was revoked.
             CursorExpired: Retention has removed events after the cursor.
         """
-        wishes = [*self._feed_params, *(("job", job) for job in jobs), *(("kind", kind) for kind in kinds)]
-        wishes += [("backend", backend) for backend in backends]
+        chosen = {"job": jobs, "session": sessions, "kind": kinds, "backend": backends}
+        wishes = self._feed_params + [(name, value) for name, values in chosen.items() for value in values]
         if places:
             wishes.append(("queue", "true"))
-        return follow(self._session, self.root, wishes, cursor, self.pause)
+        return follow(self._session, self.root, wishes, cursor, pause=self.pause, asked_for=self.asked_for)
 
 
 def _given(**params: str | int | None) -> dict[str, str | int]:

@@ -12,12 +12,17 @@ from orchestrator.model import CIRCUIT, Failure, Noise
 
 
 class RemoteError(OrchestratorError):
-    """The server refused a request; ``code`` is the server's own."""
+    """The server refused a request; ``code`` is the server's own.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    Attributes:
+        retry_after_s: After how many seconds the server wants to be asked again, if it says so.
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code  # type: ignore[misc]
+        self.retry_after_s = retry_after_s
 
 
 class FeedUnavailable(RemoteError):
@@ -85,10 +90,15 @@ class JobList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackendInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A backend as the contract shows it."""
+    """A backend as the contract shows it.
+
+    Attributes:
+        reason: Why it is not available; told to the owner of the data folder alone.
+    """
 
     backend: str
     status: str
+    reason: str | None = None
     qubits: int
     average_queue_time: int = 0
     noise_models: list[str] = []

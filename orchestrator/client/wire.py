@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -12,6 +12,7 @@ import msgspec
 
 from orchestrator.client.shapes import RemoteError, Unreachable
 from orchestrator.clock import Clock, SystemClock
+from orchestrator.retrying import retry_after
 
 T = TypeVar("T")
 
@@ -20,6 +21,9 @@ _BACKOFF_S: Final = 0.2
 _BACKOFF_CAP_S: Final = 15.0
 #: What a server answers that is starting, stopping or overrun, or a proxy that has lost it.
 _PASSING: Final = frozenset({429, 502, 503, 504})
+#: What may come with a ``Retry-After``, and how long one is heeded.
+_ASKS_FOR_TIME: Final = frozenset({429, 503})
+_RETRY_AFTER_CAP_S: Final = 120.0
 #: The submit is being answered on a connection that was lost.
 _IN_PROGRESS: Final = "idempotency_in_progress"
 
@@ -62,9 +66,10 @@ class Wire:
     ) -> None:
         await self._session.close()
 
-    async def pause(self, failures: int, cap_s: float = _BACKOFF_CAP_S) -> None:
-        """Full jitter: anything up to a limit that doubles with each failure."""
-        await self._clock.sleep(self._rng.uniform(0, min(cap_s, _BACKOFF_S * 2 ** min(failures, 16))))
+    async def pause(self, failures: int, asked_s: float | None = None, cap_s: float = _BACKOFF_CAP_S) -> None:
+        """Full jitter: anything up to a limit that doubles with each failure; after the time that was asked for."""
+        jitter_s = self._rng.uniform(0, min(cap_s, _BACKOFF_S * 2 ** min(failures, 16)))
+        await self._clock.sleep((asked_s or 0.0) + jitter_s)
 
     async def persist(self, attempt: Callable[[], Awaitable[T]], attempts: int | None = None) -> T:
         """Try, and after a pause again, while it fails for a reason that passes.
@@ -81,7 +86,8 @@ class Wire:
                 failures += 1
                 if failures == attempts or not _passes(error):
                     raise
-            await self.pause(failures)
+                asked_s = error.retry_after_s if isinstance(error, RemoteError) else None
+            await self.pause(failures, asked_s)
 
     async def ask(self, shape: type[T], method: str, path: str, **request: Any) -> T:
         """One request, its answer decoded.
@@ -93,15 +99,23 @@ class Wire:
         try:
             async with self._session.request(method, self.root + path, **request) as response:
                 body, status = await response.read(), response.status
+                wait_s = self.asked_for(status, response.headers)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unreachable(f"no server at {self.root}") from error
         try:
             if status >= 400:
                 refusal = msgspec.json.decode(body, type=dict[str, Any])
-                raise RemoteError(status, str(refusal.get("code", status)), _told(refusal))
+                raise RemoteError(status, str(refusal.get("code", status)), _told(refusal), wait_s)
             return msgspec.json.decode(body, type=shape)
         except msgspec.DecodeError:
-            raise RemoteError(status, "unexpected_answer", f"HTTP {status}, not an answer of this API") from None
+            message = f"HTTP {status}, not an answer of this API"
+            raise RemoteError(status, "unexpected_answer", message, wait_s) from None
+
+    def asked_for(self, status: int, headers: Mapping[str, str] | None) -> float | None:
+        """After how many seconds a server that is overrun or away wants to be asked again, if it says so."""
+        if status not in _ASKS_FOR_TIME or headers is None:
+            return None
+        return retry_after(headers.get("Retry-After"), self._clock, _RETRY_AFTER_CAP_S)
 
 
 def _told(refusal: dict[str, Any]) -> str:

@@ -1,14 +1,14 @@
 """The dispatcher: one line per backend, each under a supervisor of its own.
 
-It is told of commits by the bus and offers new jobs to their lines; it runs every adapter's `serve`, restarts it
-when it crashes, and keeps time: leases, run and queue limits, delayed retries. One backend's crash never
-touches another's line.
+It is told of commits by the bus and offers new jobs to their lines; it adds and removes lines as adapters come and
+go, and keeps time: leases, run and queue limits, delayed retries. One backend's crash never touches another's
+line.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import anyio
@@ -17,12 +17,14 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.backends.guarding import contained
+from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch.leases import Lease
 from orchestrator.dispatch.line import Line, Place
-from orchestrator.dispatch.preparing import Preparer
 from orchestrator.dispatch.queue import Entry
 from orchestrator.dispatch.retry import delay_s
+from orchestrator.dispatch.supervising import Supervisor
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Failure, Job
@@ -35,6 +37,9 @@ replace = msgspec.structs.replace
 
 TICK_S: Final = 1.0
 RESYNC_S: Final = 15.0
+POLL_S: Final = 0.05
+#: Time to put back what an adapter had in hand; beyond it (the store cannot write), the next adapter finds it.
+PUT_BACK_LIMIT_S: Final = 5.0
 PAGE: Final = 1000
 #: Read with their inputs, so not many at once.
 QUEUE_PAGE: Final = 100
@@ -47,24 +52,25 @@ class Dispatcher:
     """See the module. Runs inside the task group it is started in.
 
     Args:
-        served: Each adapter with the capabilities of one of its backends.
         apply: Writes moves; answers which applied.
+        standings: Why backends are handed nothing.
     """
 
     def __init__(
         self,
-        served: Iterable[tuple[Adapter, Capabilities]],
         store: Store,
         settings: DispatchSettings,
         clock: Clock,
         rng: random.Random,
         *,
         apply: Callable[[Sequence[Move]], Awaitable[list[bool]]],
+        standings: Standings,
     ) -> None:
         self._store = store
         self._settings = settings
         self._clock = clock
         self._apply = apply
+        self._standings = standings
         self._inputs: dict[str, bytes] = {}
         self._turned = clock.monotonic()
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -73,20 +79,23 @@ class Dispatcher:
             return delay_s(failed_attempts, rng, base_s=settings.retry_base_s, cap_s=settings.retry_cap_s)
 
         self._backoff = backoff
-        self.lines = {
-            capabilities.backend: Line(
-                adapter,
-                capabilities,
-                settings,
-                clock,
-                apply=apply,
-                record=store.record,
-                fetch=self._fetch,
-                parent=self._parent,
-                backoff=backoff,
-            )
-            for adapter, capabilities in served
-        }
+        #: Never changed, always replaced: who goes through them may wait meanwhile.
+        self.lines: dict[str, Line] = {}
+        self._supervisors: dict[str, Supervisor] = {}
+
+    def _line(self, adapter: Adapter, capabilities: Capabilities) -> Line:
+        return Line(
+            adapter,
+            capabilities,
+            self._settings,
+            self._clock,
+            apply=self._apply,
+            record=self._store.record,
+            standings=self._standings,
+            fetch=self._fetch,
+            parent=self._parent,
+            backoff=self._backoff,
+        )
 
     async def _fetch(
         self, backend: str, status: JobStatus, after: str | None, limit: int
@@ -112,28 +121,54 @@ class Dispatcher:
         for draft in drafts:
             self._inputs.pop(draft.job.id, None)
 
+    def claim(self, drafts: Sequence[Draft]) -> Callable[[], None]:
+        """Let single jobs for which somebody waits begin in the commit that stores them; see `Claim`."""
+        claimed: list[tuple[Line, Draft, Job]] = []
+        for draft in drafts:
+            job = draft.job
+            body = self._inputs.get(job.id)
+            if body is None or job.status is not JobStatus.READY or job.parent_id is not None:
+                continue
+            line = self.lines.get(job.spec.backend)
+            if line is not None and (begun := line.claim(job, body)) is not None:
+                draft.job = begun
+                claimed.append((line, draft, job))
+
+        def unclaim() -> None:
+            for line, draft, job in claimed:
+                draft.job = job
+                line.unclaim(job.id)
+
+        return unclaim
+
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
         for event, job in entries:
             if event.kind not in _HEARD or job is None or job.children:
                 continue
             line = self.lines.get(job.spec.backend)
-            if line is None:
-                continue
             if event.kind is EventKind.JOB_SUBMITTED:
                 body = self._inputs.pop(job.id, None)
-                if job.status in WAITING:
+                if job.status is JobStatus.STARTED:
+                    if line is None or not line.grant(job):
+                        self._stranded(job)
+                elif line is not None and job.status in WAITING:
                     queue = line.ready if job.status is JobStatus.READY else line.submitted
                     if body is None:
                         queue.overlook(job.id)
                     else:
                         queue.offer(Entry(job, body))
-            elif (lease := line.leases.of_job(job.id)) is not None:
+            elif line is not None and (lease := line.leases.of_job(job.id)) is not None:
                 line.leases.end(lease)
                 self._revoke(line, lease)
-            else:
+            elif line is not None:
                 line.ready.drop(job.id)
                 line.submitted.drop(job.id)
+
+    def _stranded(self, job: Job) -> None:
+        """It was promised to an adapter that went while its commit was under way: ready again, in a task of its own."""
+        if self._tasks is not None:
+            self._tasks.start_soon(self.recover, (job.spec.backend,))
 
     def _revoke(self, line: Line, lease: Lease) -> None:
         """Tell the adapter, in a task of its own: nobody waits for an adapter's `cancel`."""
@@ -142,26 +177,37 @@ class Dispatcher:
 
     # -- life ---------------------------------------------------------------------------
 
-    async def recover(self) -> None:
-        """Put back what an earlier instance had started, unless its adapter still runs it elsewhere."""
-        for line in self.lines.values():
-            await self._adopt(line)
+    def add(self, served: Iterable[tuple[Adapter, Capabilities]]) -> list[str]:
+        """Lines for more backends; served once `recover` was asked about them, and `serve` or `start` called."""
+        added = {capabilities.backend: self._line(adapter, capabilities) for adapter, capabilities in served}
+        self.lines = self.lines | added
+        return list(added)
+
+    async def recover(self, backends: Collection[str] | None = None) -> None:
+        """Put back what an earlier instance, or an earlier adapter, had started, unless its adapter still runs it.
+
+        Args:
+            backends: Whose jobs; None for all, also those that nobody serves.
+        """
+        for name, line in self.lines.items():
+            if backends is None or name in backends:
+                await self._adopt(line)
         after: str | None = None
+        reason = "the server was restarted" if backends is None else "the adapter was replaced"
         while page := await self._store.stranded(after=after, limit=PAGE):
             after = page[-1].id
             now = self._clock.now_ms()
-            data = {"reason": "the server was restarted"}
             await self._apply(
                 [
-                    Move(job, moved(job, Cause.REQUEUED, now), EventKind.JOB_REQUEUED, now, data=data)
+                    Move(job, moved(job, Cause.REQUEUED, now), EventKind.JOB_REQUEUED, now, data={"reason": reason})
                     for job in page
-                    if not self._held(job)
+                    if (backends is None or job.spec.backend in backends) and not self._held(job)
                 ]
             )
 
     def _held(self, job: Job) -> bool:
         line = self.lines.get(job.spec.backend)
-        return line is not None and job.id in line.leases
+        return line is not None and (job.id in line.leases or line.promises(job.id))
 
     async def _adopt(self, line: Line) -> None:
         after: str | None = None
@@ -169,7 +215,8 @@ class Dispatcher:
             after = page[-1][0].id
             attempts = [Attempt(job, job.attempt, body, compiled) for job, body, compiled in page]
             try:
-                running = set(await line.adapter.recover(attempts))
+                with contained():
+                    running = set(await line.adapter.recover(attempts))
             except Exception:
                 log.exception("adapter raised in recover", backend=line.backend)
                 return
@@ -181,42 +228,62 @@ class Dispatcher:
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve all lines, in tasks of that group, until it is canceled."""
         self._tasks = tasks
-        for line in self.lines.values():
-            preparer = Preparer(line, self._settings, self._clock, apply=self._apply, backoff=self._backoff)
-            tasks.start_soon(self._supervise, "serve", line, lambda line=line: self._serve(line))
-            tasks.start_soon(self._supervise, "prepare", line, preparer.run)
-            tasks.start_soon(self._renew, line)
+        self.serve(self.lines)
         tasks.start_soon(self._keep_time)
 
-    async def _serve(self, line: Line) -> None:
-        try:
-            await line.adapter.serve(line.capabilities, line, line)
-        except Exception:
-            await line.interrupt("the adapter crashed", counts=True)
-            raise
-        await line.interrupt("the adapter stopped serving", counts=False)
+    def serve(self, backends: Iterable[str]) -> None:
+        """Let the adapters of these backends serve them, in tasks of the group of `start`."""
+        if self._tasks is None:
+            raise RuntimeError("the dispatcher was not started")
+        for backend in backends:
+            supervisor = Supervisor(
+                self.lines[backend], self._settings, self._clock, apply=self._apply, backoff=self._backoff
+            )
+            self._supervisors[backend] = supervisor
+            self._tasks.start_soon(supervisor.run)
 
-    async def _supervise(self, what: str, line: Line, run: Callable[[], Awaitable[None]]) -> None:
-        """Run, and run again with backoff; a crash stays here."""
-        crashes = 0
-        while True:
-            begun = self._clock.monotonic()
-            try:
-                await run()
-                log.warning("adapter returned", what=what, backend=line.backend)
-            except Exception:
-                log.exception("adapter crashed", what=what, backend=line.backend)
-            crashes = 1 if self._clock.monotonic() - begun > self._settings.retry_cap_s else crashes + 1
-            await self._clock.sleep(self._backoff(crashes))
+    async def remove(self, backends: Collection[str], reason: str) -> None:
+        """Serve these no more: what their adapters have in hand is ready again, and no failed attempt.
+
+        What runs elsewhere (`Capabilities.recovers`) stays started: who serves the backend next adopts it.
+        """
+        lines = [self.lines[backend] for backend in backends]
+        for line in lines:
+            line.close()
+        async with anyio.create_task_group() as stopping:
+            for line in lines:
+                stopping.start_soon(self._supervisors.pop(line.backend).stop)
+        with anyio.move_on_after(PUT_BACK_LIMIT_S, shield=True):
+            for line in lines:
+                await line.kept()
+                if line.capabilities.recovers:
+                    line.let_go()
+                else:
+                    await line.interrupt(reason, counts=False)
+        self.lines = {backend: line for backend, line in self.lines.items() if line not in lines}
+
+    async def emptied(self, backends: Collection[str], limit_s: float | None, given_up: Callable[[], bool]) -> bool:
+        """Wait until adapters have nothing of these backends in hand; whether that came true within the limit."""
+        deadline = None if limit_s is None else self._clock.monotonic() + limit_s
+        while any(line.busy for backend, line in self.lines.items() if backend in backends):
+            if given_up() or (deadline is not None and self._clock.monotonic() >= deadline):
+                return False
+            await self._clock.sleep(POLL_S)
+        return True
+
+    def busy(self, backend: str) -> int:
+        """Jobs of a backend that its adapter has in hand."""
+        line = self.lines.get(backend)
+        return 0 if line is None else line.busy
 
     async def drain(self) -> None:
         """Hand out nothing more and wait for running attempts, up to the drain limit."""
         for line in self.lines.values():
-            line.hold()
+            line.holds.put(Hold.STOPPING, "the server is stopping")
         deadline = self._clock.monotonic() + self._settings.drain_s
         ending = [line for line in self.lines.values() if not line.capabilities.recovers]
         while any(len(line.leases) for line in ending) and self._clock.monotonic() < deadline:
-            await self._clock.sleep(0.05)
+            await self._clock.sleep(POLL_S)
 
     async def put_back(self) -> None:
         """After the lines were canceled: what still ran is ready again, and no failed attempt.
@@ -224,7 +291,9 @@ class Dispatcher:
         What runs elsewhere stays started: the next start adopts it, see `recover`.
         """
         for line in self.lines.values():
-            if not line.capabilities.recovers:
+            if line.capabilities.recovers:
+                line.let_go()
+            else:
                 await line.interrupt("the server was stopped", counts=False)
 
     def predicted_wait_ms(self, job: Job) -> int | None:
@@ -244,20 +313,19 @@ class Dispatcher:
         """When the time-keeping loop last turned (monotonic seconds)."""
         return self._turned
 
-    async def _renew(self, line: Line) -> None:
-        """Ask for signs of life, every third of a lease; an adapter that hangs here loses its own leases only."""
-        while True:
-            try:
-                await line.renew()
-            except Exception:
-                log.exception("adapter raised in heartbeat", backend=line.backend)
-            await self._clock.sleep(self._settings.lease_s / 3)
-
     async def _keep_time(self) -> None:
-        """Limits and delays of all lines. Waits for the store alone, never for an adapter."""
-        resync_at = self._clock.monotonic()
+        """Limits and delays of all lines. Waits for the store alone, never for an adapter.
+
+        Where the whole event loop stood still, nobody could vouch for anything: leases are longer by that time.
+        """
+        tick_s = min(TICK_S, self._settings.lease_s / 3)
+        resync_at = due = self._clock.monotonic()
         while True:
             now = self._turned = self._clock.monotonic()
+            if now - due > tick_s:
+                for line in self.lines.values():
+                    line.leases.extend(now - due)
+            await self._tell()
             for line in self.lines.values():
                 try:
                     for lease in await line.enforce_limits():
@@ -272,7 +340,15 @@ class Dispatcher:
                     log.exception("keeping time failed", backend=line.backend)
             if now >= resync_at:
                 resync_at = now + RESYNC_S
-            await self._clock.sleep(min(TICK_S, self._settings.lease_s / 3))
+            due = self._clock.monotonic() + tick_s
+            await self._clock.sleep(tick_s)
+
+    async def _tell(self) -> None:
+        """What could not be recorded about backends when it was news."""
+        try:
+            await self._standings.tell()
+        except Exception:
+            log.exception("telling where backends stand failed")
 
     async def _enforce_queue_limit(self, line: Line) -> None:
         """Fail what has waited too long, oldest first: pages until one has nothing of the kind."""

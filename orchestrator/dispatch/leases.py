@@ -22,8 +22,8 @@ class Lease:
     Attributes:
         job: The job as last committed.
         until: When the lease ends unless the adapter vouches for the attempt (monotonic seconds).
+        starting: Its start is being written, and is known when this is set; until then nobody else may have the job.
         run_until: When the run limit is reached, once execution began; None for no limit.
-        starting: Set when the start that is being recorded is recorded, or refused; None while none is.
     """
 
     attempt: Attempt
@@ -51,6 +51,11 @@ class Leases:
     def add(self, lease: Lease) -> None:
         """Grant a lease."""
         self._by_job[lease.attempt.job.id] = lease
+
+    def extend(self, seconds: float) -> None:
+        """Make all of them longer."""
+        for lease in self._by_job.values():
+            lease.until += seconds
 
     def of(self, attempt: Attempt) -> Lease | None:
         """The lease of exactly that attempt, if it still holds."""

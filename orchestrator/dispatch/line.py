@@ -16,14 +16,16 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
+from orchestrator.backends.guarding import contained
+from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.leases import Lease, Leases
-from orchestrator.dispatch.queue import Entry, WaitingQueue
+from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
 from orchestrator.errors import CanceledByBackend, ExecutionError, StorageError, WorkerLost
-from orchestrator.events import Event, EventKind
+from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import Characterization, Job, Result
+from orchestrator.model import Characterization, Cost, Job, Result
 from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move, Record
 from orchestrator.storage.ledger import calibration, failure_data, moved
@@ -55,6 +57,7 @@ class Line:
     Args:
         apply: Writes moves; answers which applied.
         record: Writes an event that moves no job.
+        standings: Where backends stand; knows why this one's jobs have to wait.
         fetch: Pages of the store's jobs of this backend in a status.
         parent: Reads the parent of a child.
         backoff: Failed attempts of a job -> seconds to wait.
@@ -69,6 +72,7 @@ class Line:
         *,
         apply: ApplyMoves,
         record: RecordEvent,
+        standings: Standings,
         fetch: Callable[[str, JobStatus, str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]],
         parent: Callable[[Job], Awaitable[Job | None]],
         backoff: Backoff,
@@ -84,9 +88,13 @@ class Line:
         self._record = record
         self._parent = parent
         self._backoff = backoff
+        self._promised: dict[str, tuple[Taker, bytes]] = {}
+        self._keeping = anyio.Event()
+        self._loose: list[Attempt] = []  # granted to takers that had gone
         self._usual_code = "SimulationError" if capabilities.kind == "simulator" else "QuantumComputerError"
-        self._open = anyio.Event()
-        self._open.set()
+        self.holds = standings.of(capabilities.backend)
+        self._standings = standings
+        self._closed = False
         self.ready = WaitingQueue(
             clock,
             lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit),
@@ -102,9 +110,23 @@ class Line:
     async def take(self, limit: int, *, start: bool = True) -> list[Attempt]:
         """See `Ready.take`."""
         while True:
-            await self._open.wait()
-            entries = await self.ready.take(limit)
-            if not self._open.is_set():
+            await self.opened()
+            if self._loose:
+                attempts, self._loose = self._holding(self._loose[:limit]), self._loose[limit:]
+                if attempts:
+                    return attempts
+            taker = Taker(limit, starts=start)
+            try:
+                entries = await self.ready.take_for(taker)
+            except BaseException:
+                taker.gone = True
+                for attempt in taker.granted:
+                    self._hand_over(attempt, taker)
+                raise
+            taker.gone = True
+            if attempts := self._holding(taker.granted):
+                return attempts
+            if not self.open:
                 for entry in entries:
                     self.ready.put_back(entry, 0.0)
                 continue
@@ -136,9 +158,99 @@ class Line:
                 known.append(lease.attempt)
         return known
 
-    def hold(self) -> None:
-        """Hand out nothing more."""
-        self._open = anyio.Event()
+    @property
+    def open(self) -> bool:
+        """Whether anything may be handed to the adapter."""
+        return self.holds.open and not self._closed
+
+    async def opened(self) -> None:
+        """Wait until something may be handed to the adapter."""
+        while not self.open:
+            if self._closed:
+                await anyio.sleep_forever()
+            await self.holds.opened()
+            for queue in (self.ready, self.submitted):
+                queue.release_due()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that the adapter has in hand."""
+        return len(self.leases) + len(self._promised) + len(self.preparing)
+
+    def close(self) -> None:
+        """The adapter loses its backend: it is handed nothing more, and what it says of the backend is not heard."""
+        self._closed = True
+
+    def let_go(self) -> None:
+        """End all leases and change no job: what runs elsewhere goes on, and is adopted by whoever comes next."""
+        for lease in self.leases:
+            self.leases.end(lease)
+
+    async def hold(self, hold: Hold, reason: str) -> None:
+        """Hand out nothing more, for a reason of the adapter's side, and tell it."""
+        if not self._closed:
+            self.holds.put(hold, results.text(reason))
+            await self._standings.tell(self.backend)
+
+    async def lift(self, hold: Hold) -> None:
+        """Hold no more for a reason of the adapter's side, and tell it."""
+        if not self._closed and hold in self.holds:
+            self.holds.lift(hold)
+            await self._standings.tell(self.backend)
+
+    def _holding(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Those that still hold their job."""
+        return [attempt for attempt in attempts if self.leases.of(attempt) is not None]
+
+    def claim(self, job: Job, body: bytes) -> Job | None:
+        """A ready job is about to be stored: as it shall be stored if somebody waits for it, else None.
+
+        It is then promised, and either `grant` or `unclaim` follows.
+        """
+        if not self.open or (taker := self.ready.idle()) is None:
+            return None
+        taker.promised += 1
+        self._promised[job.id] = (taker, body)
+        return replace(moved(job, Cause.STARTED, job.submitted_at), attempt=job.attempt + 1)
+
+    def unclaim(self, job_id: str) -> None:
+        """The job was not stored."""
+        taker, _ = self._promised.pop(job_id)
+        taker.promised -= 1
+        taker.wake()
+        self._keeping.set()
+
+    def grant(self, job: Job) -> bool:
+        """A promised job was stored, as started: hand it over. False if it was not promised here."""
+        if job.id not in self._promised:
+            return False
+        taker, body = self._promised.pop(job.id)
+        attempt = Attempt(job, job.attempt, body)
+        self.leases.add(Lease(attempt, job, self._clock.monotonic() + self._settings.lease_s, self.run_limit()))
+        taker.promised -= 1
+        self._hand_over(attempt, taker)
+        self._keeping.set()
+        return True
+
+    def promises(self, job_id: str) -> bool:
+        """Whether a job is promised whose commit is under way."""
+        return job_id in self._promised
+
+    async def kept(self) -> None:
+        """Wait until nothing is promised any more."""
+        while self._promised:
+            self._keeping = anyio.Event()
+            await self._keeping.wait()
+
+    def _hand_over(self, attempt: Attempt, taker: Taker) -> None:
+        """To that taker; if it has gone, to whoever waits, or comes next."""
+        if taker.gone and (other := self.ready.idle()) is not None:
+            taker = other
+        if taker.gone:
+            self._loose.append(attempt)
+        else:
+            taker.granted.append(attempt)
+            taker.wake()
 
     def _lease(self, entry: Entry) -> Attempt:
         attempt = Attempt(entry.job, entry.job.attempt + 1, entry.input, entry.compiled)
@@ -208,6 +320,8 @@ class Line:
             if ok and move.kind is EventKind.JOB_REQUEUED:
                 entry = Entry(move.after, lease.attempt.input, lease.attempt.compiled)
                 self.ready.put_back(entry, self._backoff(move.after.failed_attempts))
+        if any(move.kind is EventKind.JOB_COMPLETED for _, move in concluded):
+            await self.lift(Hold.FAILING)
 
     async def calibrated(self, characterization: Characterization) -> None:
         """See `Emit.calibrated`."""
@@ -215,17 +329,10 @@ class Line:
 
     async def availability(self, available: bool, reason: str = "") -> None:
         """See `Emit.availability`."""
-        if available is self._open.is_set():
-            return
         if available:
-            self._open.set()
+            await self.lift(Hold.UNAVAILABLE)
         else:
-            self.hold()
-        data = {"status": "available" if available else "unavailable", "reason": reason}
-        event = Event(
-            sequence=0, kind=EventKind.BACKEND_CHANGED, at=self._clock.now_ms(), backend=self.backend, data=data
-        )
-        await self._record(Record(event))
+            await self.hold(Hold.UNAVAILABLE, reason or "its adapter says so")
 
     # -- what attempts become -------------------------------------------------------------
 
@@ -250,12 +357,16 @@ class Line:
                 known,
                 execution_ms=result.execution_ms,
                 characterization_id=result.characterization_id,
-                cost=result.cost,
+                cost=result.cost or self._price(lease.job),
                 warnings=known.warnings + result.warnings,
             ),
         )
         data = {"execution_ms": result.execution_ms}
         return Move(lease.job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
+
+    def _price(self, job: Job) -> Cost | None:
+        prices = self.capabilities.prices
+        return None if prices is None else prices.of(job.spec.stats, job.spec.shots)
 
     def _failed(self, job: Job, error: ExecutionError) -> Move:
         """Another attempt where that may help and the limit is not reached, else the end."""
@@ -289,33 +400,47 @@ class Line:
                 await self._clock.sleep(WRITE_PAUSE_S)
 
     def predicted_wait_ms(self, job: Job) -> int | None:
-        """Wall milliseconds until a waiting job probably starts: what runs and what is ahead, on all lanes."""
+        """Wall milliseconds until a waiting job probably starts: what is left of what runs and what is ahead, on all
+        lanes. None while nothing is handed out: nobody knows until when.
+        """
+        if not self.open:
+            return None
+        now = self._clock.now_ms()
         ahead = [lease.job for lease in self.leases]
         ahead += [entry.job for entry in self.ready.entries if entry.job.id < job.id]
         total = 0
         for other in ahead:
-            if (predicted := other.outcome.predicted_execution_ms) is None:
+            if (left := self._left_ms(other, now)) is None:
                 return None
-            total += self.adapter.wall_ms(predicted)
+            total += left
         return round(total / (self.capabilities.concurrency * self.capabilities.batch))
 
     def forecast(self) -> Iterator[Place]:
         """The places of the ready jobs, in order, and what `predicted_wait_ms` says of each, in one pass."""
-        lanes = self.capabilities.concurrency * self.capabilities.batch
-        ahead: list[int | None] = [lease.job.outcome.predicted_execution_ms for lease in self.leases]
-        total: float | None = 0.0
+        lanes, now = self.capabilities.concurrency * self.capabilities.batch, self._clock.now_ms()
+        ahead = [lease.job for lease in self.leases]
+        total: float | None = 0.0 if self.open else None
         for position, entry in enumerate(self.ready.entries, 1):
-            for predicted in ahead:
-                total = None if total is None or predicted is None else total + self.adapter.wall_ms(predicted)
+            for job in ahead:
+                left = None if total is None else self._left_ms(job, now)
+                total = None if total is None or left is None else total + left
             yield Place(entry.job, position, None if total is None else round(total / lanes))
-            ahead = [entry.job.outcome.predicted_execution_ms]
+            ahead = [entry.job]
+
+    def _left_ms(self, job: Job, now: int) -> int | None:
+        """Wall milliseconds that a job probably still runs, or will run; None where nothing is predicted."""
+        if (predicted := job.outcome.predicted_execution_ms) is None:
+            return None
+        run = 0 if job.started_at is None else max(0, now - job.started_at)
+        return max(0, self.adapter.wall_ms(predicted) - run)
 
     # -- supervision ----------------------------------------------------------------------
 
     async def revoked(self, lease: Lease) -> None:
         """The job of a lease ended otherwise: tell the adapter to stop."""
         try:
-            await self.adapter.cancel(lease.attempt)
+            with contained():
+                await self.adapter.cancel(lease.attempt)
         except Exception:
             log.exception("adapter raised in cancel", backend=self.backend, job=lease.attempt.id)
 
@@ -324,7 +449,8 @@ class Line:
         leases = list(self.leases)
         if not leases:
             return
-        alive = await self.adapter.heartbeat([lease.attempt for lease in leases])
+        with contained():
+            alive = await self.adapter.heartbeat([lease.attempt for lease in leases])
         until = self._clock.monotonic() + self._settings.lease_s
         for attempt in alive:
             if (lease := self.leases.of(attempt)) is not None:
@@ -342,7 +468,7 @@ class Line:
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:
                 error = ExecutionError(code, "the run limit was reached")
-            elif lease.until <= now:
+            elif lease.until <= now and lease.starting is None:
                 error = WorkerLost("its lease ended")
             else:
                 continue

@@ -24,6 +24,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Container
 from typing import Final, NamedTuple
 
+from orchestrator.backends.abc import Attempt
 from orchestrator.clock import Clock
 from orchestrator.model import Job
 
@@ -52,6 +53,41 @@ class Entry(NamedTuple):
 Fetch = Callable[[str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]]
 
 
+class Taker:
+    """Someone who takes jobs from a queue.
+
+    A job may begin in the very commit that stores it, if somebody waits for it: it is promised to them while the
+    commit is under way, and granted after it. Whoever is promised something takes nothing else meanwhile.
+
+    Attributes:
+        limit: Most jobs at once; where families go together, most families or single jobs.
+        starts: May be promised jobs.
+        promised: Jobs that are being committed for this taker.
+        granted: Attempts that were, until they are picked up.
+        gone: Will not come back for more.
+    """
+
+    __slots__ = ("future", "gone", "granted", "limit", "promised", "starts")
+
+    def __init__(self, limit: int, *, starts: bool = False) -> None:
+        self.limit = limit
+        self.starts = starts
+        self.promised = 0
+        self.granted: list[Attempt] = []
+        self.gone = False
+        self.future: asyncio.Future[None] | None = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be promised one more; with something granted it is about to leave."""
+        return self.starts and not self.granted and self.promised < self.limit
+
+    def wake(self) -> None:
+        """Let it look again."""
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+
+
 class WaitingQueue:
     """Entries of one backend in one status, oldest first; those put back with a delay when it is over.
 
@@ -78,7 +114,7 @@ class WaitingQueue:
         self._page = FIRST_PAGE
         self._refilling = False
         self._ended: set[str] = set()
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[Taker] = deque()
 
     def __len__(self) -> int:
         return len(self._entries) + len(self._delayed)
@@ -127,12 +163,13 @@ class WaitingQueue:
         heapq.heappush(self._due, (self._clock.monotonic() + delay_s, job_id))
 
     def release_due(self) -> None:
-        """Let delayed entries whose time has come run before the others; what is still worked on stays delayed.
+        """Let delayed entries whose time has come run before the others, in the order they came due.
 
-        A family put back together comes back together, with the first of its members.
+        What is still worked on stays delayed. A family put back together comes back together, with the first of its
+        members.
         """
         now = self._clock.monotonic()
-        held = []
+        held, released = [], []
         while self._due and self._due[0][0] <= now:
             job_id = heapq.heappop(self._due)[1]
             if job_id in self._held:
@@ -140,9 +177,11 @@ class WaitingQueue:
             elif job_id in self._delayed:
                 for entry in self._delayed_family(job_id):
                     del self._delayed[entry.job.id]
-                    self._append(entry)
-                    self._entries.move_to_end(entry.job.id, last=False)
-                self._wake()
+                    released.append(entry)
+        for entry in reversed(released):
+            self._append(entry)
+            self._entries.move_to_end(entry.job.id, last=False)
+            self._wake()
         for due in held:
             heapq.heappush(self._due, due)
 
@@ -152,12 +191,19 @@ class WaitingQueue:
             self.overlook("")
 
     async def take(self, limit: int) -> list[Entry]:
-        """Up to `limit` entries, where families go together up to `limit` families or single jobs; waits for one."""
-        while True:
+        """Up to `limit` entries; waits until there is one."""
+        return await self.take_for(Taker(limit))
+
+    async def take_for(self, taker: Taker) -> list[Entry]:
+        """Entries for a taker; waits until there is one. None at all if it was granted something instead."""
+        while not taker.granted:
+            if taker.promised:
+                await self._wait(taker)
+                continue
             if self._lacking() and not self._refilling:
                 await self._refill()
             taken: list[Entry] = []
-            for _ in range(limit):
+            for _ in range(taker.limit):
                 if not self._entries or self._lacking():
                     break
                 taken += self._pop()
@@ -166,7 +212,14 @@ class WaitingQueue:
                     self._wake()
                 return taken
             if self._refilling or not self._behind:
-                await self._wait()
+                await self._wait(taker)
+        return []
+
+    def idle(self) -> Taker | None:
+        """Who may be promised a job: waits, with room left, and nothing that came before is here or in the store."""
+        if self._entries or self._behind or self._refilling:
+            return None
+        return next((taker for taker in self._waiters if taker.has_room), None)
 
     def _lacking(self) -> bool:
         """Whether the store has to be read before the next entry, or family, can be handed over."""
@@ -243,23 +296,21 @@ class WaitingQueue:
             if self._together and entry.job.parent_id is not None:
                 self._families.setdefault(entry.job.parent_id, {})[job_id] = None
 
-    async def _wait(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+    async def _wait(self, taker: Taker) -> None:
+        taker.future = asyncio.get_running_loop().create_future()
+        self._waiters.append(taker)
         try:
-            await waiter
+            await taker.future
         except asyncio.CancelledError:
-            if waiter.cancelled():
-                if waiter in self._waiters:  # `_wake` may have passed over it already
-                    self._waiters.remove(waiter)
-            else:
+            if not taker.future.cancelled():
                 self._wake()
             raise
+        finally:
+            self._waiters.remove(taker)
 
     def _wake(self) -> None:
         """Wake one taker; it wakes the next if it leaves entries behind."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+        for taker in self._waiters:
+            if not taker.promised and taker.future is not None and not taker.future.done():
+                taker.future.set_result(None)
                 return

@@ -39,6 +39,11 @@ def failure(code: object, message: object) -> Failure:
     return Failure(code=_text(code, _LONGEST_CODE), message=_text(message, _LONGEST_MESSAGE))
 
 
+def text(value: object) -> str:
+    """An adapter's words for people, cut to what can be stored and shown."""
+    return _text(value, _LONGEST_MESSAGE)
+
+
 def _text(value: object, longest: int) -> str:
     return str(value)[:longest].encode("utf-8", "replace").decode().replace("\0", " ")
 

@@ -3,8 +3,8 @@
 A store keeps jobs, their inputs and results, the event log, projects, keys and calibrations. It has
 two sides:
 
-* **writes** are operations (`Submit`, `Apply`, `Record`). Whatever waits is run as one batch in one commit;
-  the answer comes after the commit. A cancelled write has an unknown outcome: it may be committed.
+* **writes** are operations (`Submit`, `Apply`, `Record`, `EndSession`). Whatever waits is run as one batch in one
+  commit; the answer comes after the commit. A cancelled write has an unknown outcome: it may be committed.
 * **reads** see committed state only, and always name the project.
 
 Every transition is a guarded write: a `Move` applies only if the job still has the status and the attempt
@@ -14,14 +14,14 @@ of `Move.before`. The rules of families (a parent follows its children) are kept
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from orchestrator.events import Event, EventKind
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project
+from orchestrator.model import ApiKey, Characterization, Job, Project, Session, Standing
 from orchestrator.storage.outbox import Outbox
 
 
@@ -51,6 +51,7 @@ class Submit:
 
     Raises:
         IdempotencyMismatch: The key was used with another body.
+        SessionRefused: The session that a job names does not take it; then none is stored.
     """
 
     drafts: Sequence[Draft]
@@ -88,13 +89,36 @@ class Apply:
 
 @dataclass(slots=True)
 class Record:
-    """Record an event that moves no job, and the calibration it tells of. The sequence is assigned by the store."""
+    """Record an event that moves no job, and what it tells of: a calibration, or where its backend stands from now on.
+
+    The sequence is assigned by the store.
+    """
 
     event: Event
     characterization: Characterization | None = None
+    standing: Standing | None = None
 
 
-Write = Submit | Apply | Record
+@dataclass(slots=True)
+class EndSession:
+    """End a session, unless it has ended, and cancel queued jobs of it; answers it as it then is.
+
+    Only so many are canceled in one commit: `Session.closing` says that more are left, for the same operation again.
+
+    Attributes:
+        ender_id: The key that asked; None if its time is over.
+
+    Raises:
+        SessionNotFound: Unknown, or of another project.
+    """
+
+    project_id: str
+    session_id: str
+    at: int
+    ender_id: str | None = None
+
+
+Write = Submit | Apply | Record | EndSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +152,30 @@ OnCommit = Callable[[Sequence[Committed]], None]
 #: Which deliveries follow from the events of a batch, in log order. Called inside the transaction, on whatever thread
 #: that has; has to be quick and must not raise.
 Route = Callable[[Sequence[Committed]], Sequence[Delivery]]
+#: Lets ready single jobs begin in the very commit that stores them, by replacing `Draft.job`. Called on the event loop
+#: with the drafts of a batch just before it is written; answers what takes that back, should the write fail. Drafts
+#: under an idempotency key and of sessions are not offered: whether they are stored is known in the transaction alone.
+Claim = Callable[[Sequence[Draft]], Callable[[], None]]
+
+
+def claimable(operations: Iterable[object]) -> list[Draft]:
+    """The drafts of a batch that `Claim` is offered."""
+    return [
+        draft
+        for operation in operations
+        if isinstance(operation, Submit) and _certain(operation)
+        for draft in operation.drafts
+    ]
+
+
+def _certain(operation: Submit) -> bool:
+    """Whether a submit is stored if its batch is."""
+    if operation.idempotency is not None:
+        return False
+    for draft in operation.drafts:  # noqa: SIM110 - `all` over a generator costs twice as much for a single draft
+        if draft.job.spec.session_id is not None:
+            return False
+    return True
 
 
 class Store(ABC):
@@ -135,6 +183,8 @@ class Store(ABC):
 
     epoch: str
     outbox: Outbox
+    #: Set by the owner of the dispatcher, before the first submit.
+    claim: Claim | None = None
 
     @abstractmethod
     async def open(self, on_commit: OnCommit, route: Route | None = None) -> None:
@@ -156,7 +206,7 @@ class Store(ABC):
         """Run a `Submit`.
 
         Raises:
-            IdempotencyMismatch: See `Submit`.
+            IdempotencyMismatch, SessionRefused: See `Submit`.
             StorageFull: The disk is full.
             StorageError: An id is taken, or the store cannot write; as of all writes.
         """
@@ -186,8 +236,21 @@ class Store(ABC):
         """Run a `Record`."""
 
     @abstractmethod
+    async def add_session(self, session: Session) -> None:
+        """Add a session.
+
+        Raises:
+            StorageError: The id is taken, or the project is unknown.
+        """
+
+    @abstractmethod
+    async def end_session(self, operation: EndSession) -> Session:
+        """Run an `EndSession`."""
+
+    @abstractmethod
     async def trim(self, completed_before: int, limit: int) -> int:
         """Remove up to `limit` ended families whose root ended before that time, with their events; raises the horizon.
+        As many sessions that ended before it go too, if no job is left of them.
 
         Answers how many jobs went."""
 
@@ -240,9 +303,10 @@ class Store(ABC):
         limit: int,
         project_id: str | None = None,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
     ) -> list[Event]:
-        """Events with a sequence beyond `after`, in order."""
+        """Events with a sequence beyond `after`, in order; those of the jobs, of jobs of the sessions, or both."""
 
     @abstractmethod
     def last_sequence(self) -> int:
@@ -264,6 +328,22 @@ class Store(ABC):
         """All keys, revoked ones included."""
 
     @abstractmethod
+    async def session(self, project_id: str, session_id: str) -> Session | None:
+        """One session of the project."""
+
+    @abstractmethod
+    async def sessions(self, project_id: str, *, active: bool | None = None, limit: int) -> list[Session]:
+        """Sessions of the project, newest first; None means any."""
+
+    @abstractmethod
+    async def sessions_due(self, at: int, *, limit: int) -> list[Session]:
+        """Sessions of all projects to end, or to end again: those that expire by then, and those that are closing."""
+
+    @abstractmethod
+    async def next_expiry(self) -> int | None:
+        """When the first of the sessions that have not ended expires."""
+
+    @abstractmethod
     async def calibrated(self) -> list[str]:
         """Backends with at least one recorded calibration."""
 
@@ -276,6 +356,10 @@ class Store(ABC):
     @abstractmethod
     async def characterization(self, characterization_id: str) -> Characterization | None:
         """One recorded calibration."""
+
+    @abstractmethod
+    async def standings(self) -> list[Standing]:
+        """Where backends stand, by name; only those of which something was recorded."""
 
     @abstractmethod
     async def verify(self) -> Report:

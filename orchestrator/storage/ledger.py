@@ -9,6 +9,7 @@ Rules kept here, and nowhere else:
 * a parent's status is `derive_parent` of its children, settled in the commit that moved a child;
 * when a parent fails its active children are canceled, when it is deleted they are deleted (a parent is canceled
   by canceling its children: its status is theirs);
+* sessions follow their jobs, and queued jobs their session's end; `sessions` has the rules;
 * sequences are consecutive in commit order;
 * what is to be delivered of an event enters the outbox with the event.
 """
@@ -21,18 +22,19 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from orchestrator.errors import IdempotencyMismatch
+from orchestrator.errors import IdempotencyMismatch, OrchestratorError
 from orchestrator.events import KIND_OF, Event, EventKind
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import ACTIVE, TERMINAL, Cause, JobStatus, derive_parent, path, transition
-from orchestrator.model import Characterization, Failure, Job, Outcome
-from orchestrator.storage.abc import Apply, Committed, Draft, Move, Record, Route, Submit, Write
+from orchestrator.model import Characterization, Failure, Job, Outcome, Session, Standing
+from orchestrator.storage.abc import Apply, Committed, Draft, EndSession, Move, Record, Route, Submit, Write
+from orchestrator.storage.sessions import SessionTables, TouchedSessions
 
 replace = msgspec.structs.replace
 _NOT_STARTED: Final = frozenset({JobStatus.SUBMITTED, JobStatus.READY})
 
 
-class Tables(Protocol):
+class Tables(SessionTables, Protocol):
     """The tables inside one open transaction; all calls are synchronous."""
 
     def insert_jobs(self, drafts: Sequence[Draft]) -> None:
@@ -56,6 +58,9 @@ class Tables(Protocol):
     def insert_characterization(self, item: Characterization) -> None:
         """Add a recorded calibration."""
 
+    def put_standing(self, item: Standing) -> None:
+        """Write where a backend stands, over what was there."""
+
     def load(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Jobs by id, whatever their project."""
 
@@ -72,8 +77,8 @@ class Tables(Protocol):
         """Remember a digest and a job under an idempotency key."""
 
 
-#: What one operation of a batch is answered: a job, flags, nothing, or the error that is its answer.
-Answer = Job | list[bool] | IdempotencyMismatch | None
+#: What one operation of a batch is answered: a job, flags, a session, nothing, or the error that is its answer.
+Answer = Job | list[bool] | Session | OrchestratorError | None
 
 
 def run(
@@ -81,9 +86,11 @@ def run(
 ) -> tuple[list[Answer], list[Committed]]:
     """Run a batch; `sequence` is the last one used. Answers per operation, and what was recorded, in log order."""
     log = _Log(sequence)
+    sessions = TouchedSessions(tables, now)
     answers: list[Answer] = [None] * len(operations)
-    _submit(tables, operations, answers, log)
+    _submit(tables, operations, answers, log, sessions)
     flags: dict[int, list[bool]] = {}
+    ends: dict[int, str] = {}
     moves: list[tuple[Move, Callable[[bool], None]]] = []
     for index, operation in enumerate(operations):
         if isinstance(operation, Apply):
@@ -92,10 +99,20 @@ def run(
         elif isinstance(operation, Record):
             if operation.characterization is not None:
                 tables.insert_characterization(operation.characterization)
+            if operation.standing is not None:
+                tables.put_standing(operation.standing)
             log.number(operation.event)
-    _apply(tables, moves, log, now)
+        elif isinstance(operation, EndSession):
+            refusal = answers[index] = sessions.end(operation)
+            if refusal is None:
+                ends[index] = operation.session_id
+    _apply(tables, moves, log, now, sessions)
+    _apply(tables, [(cancellation(job, now), _ignore) for job in sessions.ending()], log, now, sessions)
+    sessions.write()
     for index, answer in flags.items():
         answers[index] = answer
+    for index, session_id in ends.items():
+        answers[index] = sessions.answer(session_id)
     if log.entries:
         if route is not None and (deliveries := route(log.entries)):
             tables.insert_deliveries(deliveries)
@@ -138,11 +155,14 @@ class _Log:
             before=before,
             after=after,
             data=data,
+            session_id=job.spec.session_id,
         )
         self.entries.append(Committed(event, job))
 
 
-def _submit(tables: Tables, operations: Sequence[Write], answers: list[Answer], log: _Log) -> None:
+def _submit(
+    tables: Tables, operations: Sequence[Write], answers: list[Answer], log: _Log, sessions: TouchedSessions
+) -> None:
     drafts: list[Draft] = []
     replayed: dict[int, str] = {}
     for index, operation in enumerate(operations):
@@ -158,6 +178,11 @@ def _submit(tables: Tables, operations: Sequence[Write], answers: list[Answer], 
                 else:
                     answers[index] = IdempotencyMismatch()
                 continue
+        if first.spec.session_id is not None or len(operation.drafts) > 1:
+            refusal = answers[index] = sessions.admit(operation.drafts)
+            if refusal is not None:
+                continue
+        if operation.idempotency is not None:
             tables.remember(first.project_id, key, digest, first.id)
         answers[index] = first
         drafts += operation.drafts
@@ -196,7 +221,13 @@ def failure_data(failure: Failure) -> dict[str, dict[str, str]]:
     return {"failure": {"code": failure.code, "message": failure.message}}
 
 
-def _apply(tables: Tables, moves: list[tuple[Move, Callable[[bool], None]]], log: _Log, now: int) -> None:
+def _apply(
+    tables: Tables,
+    moves: list[tuple[Move, Callable[[bool], None]]],
+    log: _Log,
+    now: int,
+    sessions: TouchedSessions,
+) -> None:
     """Apply in rounds: a round holds each job once; its families are settled before the next."""
     while moves:
         now_round: dict[str, tuple[Move, Callable[[bool], None]]] = {}
@@ -216,6 +247,8 @@ def _apply(tables: Tables, moves: list[tuple[Move, Callable[[bool], None]]], log
                 applied.append(move)
                 after = move.after
                 before = move.before.status
+                if after.spec.session_id is not None:
+                    sessions.moved(after.spec.session_id, move)
                 log.add(
                     after, move.kind, move.at, attempt=after.attempt, before=before, after=after.status, data=move.data
                 )
@@ -225,7 +258,7 @@ def _apply(tables: Tables, moves: list[tuple[Move, Callable[[bool], None]]], log
         compiled = [(move.after.id, move.compiled) for move in applied if move.compiled is not None]
         if compiled:
             tables.set_compiled(compiled)
-        _apply(tables, [(move, _ignore) for move in _families(tables, applied, now)], log, now)
+        _apply(tables, [(move, _ignore) for move in _families(tables, applied, now)], log, now, sessions)
         moves = later
 
 
@@ -332,9 +365,16 @@ def calibration(item: Characterization, at: int) -> Record:
     return Record(event, item)
 
 
+def change(item: Standing, at: int) -> Record:
+    """The record of where a backend stands from now on."""
+    data = {"status": item.status, "reason": item.reason}
+    event = Event(sequence=0, kind=EventKind.BACKEND_CHANGED, at=at, backend=item.backend, data=data)
+    return Record(event, standing=item)
+
+
 def deletion(job: Job, at: int) -> Move:
     """The move that hides a job; an active one has to be canceled first."""
     return Move(job, replace(job, deleted_at=at), EventKind.JOB_DELETED, at)
 
 
-__all__ = ["Answer", "Tables", "calibration", "cancellation", "deletion", "failure_data", "moved", "run"]
+__all__ = ["Answer", "Tables", "calibration", "cancellation", "change", "deletion", "failure_data", "moved", "run"]

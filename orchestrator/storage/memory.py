@@ -12,15 +12,29 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
+from math import inf
 from typing import Any
 
 from orchestrator.clock import Clock
-from orchestrator.errors import IdempotencyMismatch, StorageError
+from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project
+from orchestrator.model import ApiKey, Characterization, Job, Project, Session, Standing
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit, Write
+from orchestrator.storage.abc import (
+    Apply,
+    EndSession,
+    JobFilter,
+    Move,
+    OnCommit,
+    Record,
+    Report,
+    Route,
+    Store,
+    Submit,
+    Write,
+    claimable,
+)
 from orchestrator.storage.memory_outbox import MemoryOutbox
 from orchestrator.storage.memory_tables import MemoryTables
 from orchestrator.storage.verify import verify
@@ -66,17 +80,20 @@ class MemoryStore(Store):
 
     async def _write(self, operation: Write) -> Any:
         on_commit = await self._turn()
+        unclaim = None if self.claim is None else self.claim(claimable([operation]))
         try:
             now = self._clock.now_ms()
             (answer,), entries = ledger.run(self._tables, [operation], self._sequence, now, self._route)
         except BaseException:
             self._tables.rollback()
+            if unclaim is not None:
+                unclaim()
             raise
         self._tables.commit()
         if entries:
             self._sequence = entries[-1].event.sequence
             on_commit(entries)
-        if isinstance(answer, IdempotencyMismatch):
+        if isinstance(answer, OrchestratorError):
             raise answer
         return answer
 
@@ -90,6 +107,16 @@ class MemoryStore(Store):
 
     async def record(self, operation: Record) -> None:
         await self._write(operation)
+
+    async def add_session(self, session: Session) -> None:
+        await self._turn()
+        if session.id in self._tables.sessions or session.project_id not in self._projects:
+            raise StorageError(f"session {session.id} exists, or is of an unknown project")
+        self._tables.sessions[session.id] = session
+
+    async def end_session(self, operation: EndSession) -> Session:
+        session: Session = await self._write(operation)
+        return session
 
     async def put_project(self, project: Project) -> None:
         await self._turn()
@@ -114,6 +141,7 @@ class MemoryStore(Store):
         newest = (tables.history[job_id][-1] for job_id in gone)
         self._horizon = max(self._horizon, *newest, 0)
         tables.discard(gone)
+        tables.discard_sessions(list(islice(tables.left_behind(completed_before), limit)))
         return len(gone)
 
     def _ended(self, completed_before: int) -> Iterator[str]:
@@ -188,13 +216,15 @@ class MemoryStore(Store):
         limit: int,
         project_id: str | None = None,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
     ) -> list[Event]:
         await self._turn()
-        found = (event for event in self._tables.log(after, self._sequence, jobs) if not kinds or event.kind in kinds)
+        log = self._tables.log(after, self._sequence, jobs, sessions)
+        found = (event for event in log if not kinds or event.kind in kinds)
         if project_id is not None:
             # Events of backends belong to no project and are for everyone, but not among the events of chosen jobs.
-            seen = {project_id} if jobs else {project_id, None}
+            seen = {project_id} if jobs or sessions else {project_id, None}
             found = (event for event in found if event.project_id in seen)
         return list(islice(found, limit))
 
@@ -212,6 +242,28 @@ class MemoryStore(Store):
     async def keys(self) -> list[ApiKey]:
         await self._turn()
         return sorted(self._keys.values(), key=lambda key: key.id)
+
+    async def session(self, project_id: str, session_id: str) -> Session | None:
+        await self._turn()
+        found = self._tables.sessions.get(session_id)
+        return found if found is not None and found.project_id == project_id else None
+
+    async def sessions(self, project_id: str, *, active: bool | None = None, limit: int) -> list[Session]:
+        await self._turn()
+        found = (session for session in self._tables.sessions.values() if session.project_id == project_id)
+        wanted = (session for session in found if active is None or session.active is active)
+        return sorted(wanted, key=lambda session: session.id, reverse=True)[:limit]
+
+    async def sessions_due(self, at: int, *, limit: int) -> list[Session]:
+        await self._turn()
+        sessions = self._tables.sessions.values()
+        due = [session for session in sessions if session.closing or (session.active and _expires(session) <= at)]
+        return sorted(due, key=_expires)[:limit]
+
+    async def next_expiry(self) -> int | None:
+        await self._turn()
+        expiring = (session.expires_at for session in self._tables.sessions.values() if session.active)
+        return min((at for at in expiring if at is not None), default=None)
 
     async def calibrated(self) -> list[str]:
         await self._turn()
@@ -235,11 +287,19 @@ class MemoryStore(Store):
         await self._turn()
         return self._tables.characterizations.get(characterization_id)
 
+    async def standings(self) -> list[Standing]:
+        await self._turn()
+        return sorted(self._tables.standings.values(), key=lambda item: item.backend)
+
     async def verify(self) -> Report:
         await self._turn()
         tables = self._tables
         jobs = ((job, job.id in tables.results) for job in tables.jobs.values())
-        return verify(tables.events.values(), jobs, self._horizon)
+        return verify(tables.events.values(), jobs, self._horizon, tables.sessions.values())
+
+
+def _expires(session: Session) -> float:
+    return inf if session.expires_at is None else session.expires_at
 
 
 def _matches(job: Job, where: JobFilter) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from orchestrator.errors import IllegalTransition
 from orchestrator.events import CAUSE_OF, Event, EventKind
 from orchestrator.lifecycle import TERMINAL, Cause, JobStatus, derive_parent, transition
-from orchestrator.model import Job
+from orchestrator.model import Job, Session
 from orchestrator.storage.abc import Report
 
 #: Problems told in full; beyond that they are counted.
@@ -26,8 +27,10 @@ class _Folded:
         self.deleted = False
 
 
-def verify(events: Iterable[Event], jobs: Iterable[tuple[Job, bool]], horizon: int) -> Report:
-    """Compare the log with the jobs; each job comes with whether it has a result."""
+def verify(
+    events: Iterable[Event], jobs: Iterable[tuple[Job, bool]], horizon: int, sessions: Iterable[Session] = ()
+) -> Report:
+    """Compare the log with the jobs, and the sessions with their jobs; each job comes with whether it has a result."""
     problems: list[str] = []
     folded: dict[str, _Folded] = {}
     count = 0
@@ -42,9 +45,12 @@ def verify(events: Iterable[Event], jobs: Iterable[tuple[Job, bool]], horizon: i
     number = 0
     families: dict[str, dict[JobStatus, int]] = {}
     parents: dict[str, Job] = {}
+    running: Counter[str] = Counter()
     for job, has_result in jobs:
         number += 1
         problems += _compare(job, folded.pop(job.id, None), has_result)
+        if job.spec.session_id is not None and job.parent_id is None and not job.terminal:
+            running[job.spec.session_id] += 1
         if job.children:
             parents[job.id] = job
         if job.parent_id is not None:
@@ -54,6 +60,9 @@ def verify(events: Iterable[Event], jobs: Iterable[tuple[Job, bool]], horizon: i
     for parent_id, parent in parents.items():
         problems += _family(parent, families.pop(parent_id, {}))
     problems += [f"job {parent_id}: has children but no row" for parent_id in families]
+    for session in sessions:
+        if running[session.id] != session.active_jobs:
+            problems.append(f"session {session.id}: {running[session.id]} active jobs, not {session.active_jobs}")
     return Report(jobs=number, events=count, problems=tuple(problems[:TOLD]) + _rest(problems))
 
 

@@ -25,7 +25,8 @@ FLIP: Final = Circuit(qubits=1, gates=(Gate("x", (0,)),))
 
 def zeros(attempt: Attempt) -> Result:
     """Every shot of that attempt read 0."""
-    return Result(qubits=1, probabilities={0: 1.0}, counts={0: attempt.job.spec.shots})
+    spec = attempt.job.spec
+    return Result(qubits=spec.stats.declared, probabilities={0: 1.0}, counts={0: spec.shots})
 
 
 class ScriptedAdapter(Adapter):
@@ -116,12 +117,14 @@ def serving(
 ) -> Orchestrator:
     """An orchestrator over these adapters, to be entered; it does not wait for running attempts when it is left.
 
+    Nobody watches the event loop: a debugger would be named.
+
     Args:
         data: Folder of a SQLite store; without it and `store`, everything is kept in memory.
         clock: By default one that a test moves by hand, `ManualClock`.
         dispatch: Members of `DispatchSettings`.
     """
-    settings = Settings(dispatch=DispatchSettings(**{"drain_s": 0.0, **dispatch}))
+    settings = Settings(dispatch=DispatchSettings(**{"drain_s": 0.0, "blocked_ms": 0, **dispatch}))
     rng = random.Random(seed)
     return Orchestrator.open(
         data, settings=settings, adapters=adapters, store=store, clock=clock or ManualClock(), rng=rng

@@ -90,9 +90,11 @@ class UncertainStore(MemoryStore):
         limit: int,
         project_id: str | None = None,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
     ) -> list[Event]:
-        return await self._late(super().events(after, limit=limit, project_id=project_id, jobs=jobs, kinds=kinds))
+        found = super().events(after, limit=limit, project_id=project_id, jobs=jobs, sessions=sessions, kinds=kinds)
+        return await self._late(found)
 
     async def results(self, project_id: str, job_ids: Sequence[str]) -> dict[str, bytes]:
         return await self._late(super().results(project_id, job_ids))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
-import math
 import os
 import resource
 import select
@@ -26,6 +25,7 @@ from typing import Final
 
 from orchestrator.errors import ExecutionError
 from orchestrator.workers import protocol
+from orchestrator.workers.limits import limit_cpu, limit_memory
 from orchestrator.workers.protocol import Answers, Beat, Failed, Ready, Run
 
 Function = Callable[[bytes], bytes]
@@ -34,8 +34,6 @@ Function = Callable[[bytes], bytes]
 ANSWER_CAP: Final = protocol.FRAME_CAP // 2
 #: Answers are sent together until they are this large, bytes.
 _FLUSH: Final = 2**20
-#: Address space beside the estimate of a job, bytes: interpreter growth, thread stacks, allocator reserves.
-_HEADROOM: Final = 256 * 2**20
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -94,36 +92,6 @@ class Channel:
                     os._exit(0)
 
 
-def _soft_limit(kind: int, value: float) -> None:
-    hard = resource.getrlimit(kind)[1]
-    soft = math.ceil(value) if value < 2**62 else resource.RLIM_INFINITY
-    if hard != resource.RLIM_INFINITY:
-        soft = hard if soft == resource.RLIM_INFINITY else min(soft, hard)
-    resource.setrlimit(kind, (soft, hard))
-
-
-def _address_space() -> int | None:
-    """Bytes of address space in use, or None where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_bytes().split()[0])
-    except FileNotFoundError:
-        return None
-    return pages * resource.getpagesize()
-
-
-def limit_memory(memory_bytes: int | None) -> None:
-    """Allow this much from now on, on top of what the process already uses; None lifts the limit."""
-    base = None if memory_bytes is None else _address_space()
-    value = math.inf if memory_bytes is None or base is None else base + memory_bytes + _HEADROOM
-    _soft_limit(resource.RLIMIT_AS, value)
-
-
-def limit_cpu(cpu_s: float | None) -> None:
-    """Allow this much processor time from now on, on top of what was used; None lifts the limit."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    _soft_limit(resource.RLIMIT_CPU, math.inf if cpu_s is None else usage.ru_utime + usage.ru_stime + cpu_s)
-
-
 class Executor:
     """Calls functions by name; imports each module when it is first named."""
 
@@ -170,7 +138,7 @@ class Executor:
         try:
             answer = function(payload)
         except ExecutionError as error:
-            return Failed(error.failure_code, error.message, error.retryable)
+            return Failed.of(error)
         except MemoryError:
             starved = True  # reported below, where the traceback no longer holds the memory
         except (Exception, SystemExit) as error:

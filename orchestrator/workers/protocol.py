@@ -18,7 +18,12 @@ from typing import Annotated, BinaryIO, Final
 
 import msgspec
 
+from orchestrator.errors import BackendFault, CanceledByBackend, ExecutionError, InfrastructureFault, UserFault
+
 FRAME_CAP: Final = 256 * 2**20
+
+#: Characters of each text of a failure.
+_LONGEST: Final = 2_000
 
 _MAGIC: Final = b"iow1"
 _PREFIX: Final = Layout(">4sII16s")
@@ -68,11 +73,42 @@ class Run(Message, frozen=True, kw_only=True, tag="run"):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Why one payload has no answer; the fields of `orchestrator.errors.ExecutionError`."""
+    """Why one payload has no answer; the fields of `orchestrator.errors.ExecutionError`.
+
+    Attributes:
+        fault: Which of its subclasses it was; another one arrives as the nearest of them.
+    """
 
     failure_code: str
     message: str
     retryable: bool = False
+    fault: str = ""
+
+    @classmethod
+    def of(cls, error: ExecutionError) -> Failed:
+        """What can be said of an error, cut to what can be sent."""
+        return cls(_text(error.failure_code), _text(error.message), bool(error.retryable), error.fault)
+
+    def error(self) -> ExecutionError:
+        """The error again, of the class that decides what becomes of the job."""
+        error: ExecutionError
+        match self.fault:
+            case UserFault.fault:
+                error = UserFault(self.message, self.failure_code)
+            case BackendFault.fault:
+                error = BackendFault(self.message, self.failure_code)
+            case InfrastructureFault.fault:
+                error = InfrastructureFault(self.message, self.failure_code)
+            case CanceledByBackend.fault:
+                error = CanceledByBackend(self.message)
+            case _:
+                error = ExecutionError(self.failure_code, self.message)
+        error.retryable = self.retryable
+        return error
+
+
+def _text(value: object) -> str:
+    return str(value)[:_LONGEST].encode("utf-8", "replace").decode()
 
 
 class Answers(Message, frozen=True, kw_only=True, tag="answers"):

@@ -242,10 +242,7 @@ class Worker:
             raise protocol.ProtocolError("answers do not match payloads")
         remaining = iter(payloads)
         for failed in message.outcomes:
-            if failed is None:
-                batch.answers.append(next(remaining))
-            else:
-                batch.answers.append(ExecutionError(failed.failure_code, failed.message, retryable=failed.retryable))
+            batch.answers.append(next(remaining) if failed is None else failed.error())
         if len(batch.answers) > batch.size or self._unsent:
             raise protocol.ProtocolError("more answers than questions")
         if len(batch.answers) == batch.size:

@@ -12,9 +12,13 @@ VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 2, 10**9, 2**63 - 1, 1.5, -0.0, 1e308, "", "x", "simulator", "qis", "\u0661", "é" * 50,
     [], [0], [0, 1], [None], {}, {"model": "aria-1"}, {"gate": "h"}, [[]], [{}], {"circuit": []},
 ]  # fmt: skip
+SESSION = {
+    "backend": "simulator",
+    "settings": {"job_count_limit": 5, "duration_limit_min": "10m", "cost_limit": {"value": 1.5, "unit": "usd"}},
+}
 PATHS = [
     ("POST", "/v0.4/jobs"), ("POST", "/v0.3/jobs"), ("PUT", "/v0.4/jobs/status/cancel"), ("DELETE", "/v0.3/jobs"),
-    ("GET", "/v0.4/jobs"), ("POST", "/v0.4/jobs/x/clone"),
+    ("GET", "/v0.4/jobs"), ("POST", "/v0.4/jobs/x/clone"), ("POST", "/v0.4/sessions"),
 ]  # fmt: skip
 
 
@@ -43,7 +47,7 @@ async def test_no_request_makes_a_server_error(client: Client) -> None:
     rng = random.Random(7)
     seen: dict[int, int] = {}
     for _ in range(2000):
-        document: Any = rng.choice([BELL, NOISY, MULTI, {"ids": ["x"]}, {"shots": 5}])
+        document: Any = rng.choice([BELL, NOISY, MULTI, SESSION, {"ids": ["x"]}, {"shots": 5}])
         for _ in range(rng.randint(1, 3)):
             document = mutated(document, rng)
         body = json.dumps(document, ensure_ascii=rng.random() < 0.5).encode()
@@ -65,6 +69,7 @@ async def test_no_query_makes_a_server_error(client: Client) -> None:
     """Odd values of every known parameter, and paths of odd parts."""
     rng = random.Random(11)
     names = ["ids", "id", "status", "target", "limit", "next", "parent_job_id", "session_id", "sharpen", "start", "end"]
+    names += ["active"]
     odd = [
         "",
         "0",
@@ -84,7 +89,8 @@ async def test_no_query_makes_a_server_error(client: Client) -> None:
     ]
     paths = ["/v0.4/jobs", "/v0.3/jobs", "/v0.4/jobs/{}", "/v0.4/jobs/{}/results/probabilities", "/v0.4/backends/{}",
              "/v0.4/backends/qpu.aria-1/characterizations", "/v0.3/characterizations/{}", "/v0.4/jobs/estimate",
-             "/v0.4/jobs/{}/artifacts/{}", "/v0.4/schemas/formats/{}", "/calibrations"]  # fmt: skip
+             "/v0.4/jobs/{}/artifacts/{}", "/v0.4/schemas/formats/{}", "/calibrations",
+             "/v0.4/sessions", "/v0.4/sessions/{}", "/v0.4/sessions/{}/jobs"]  # fmt: skip
     for _ in range(500):
         path = rng.choice(paths).replace("{}", rng.choice(odd[1:]))
         query = "&".join(f"{rng.choice(names)}={rng.choice(odd)}" for _ in range(rng.randint(0, 3)))

@@ -13,7 +13,7 @@ PACKAGE = "orchestrator"
 #: Rooms from the bottom up. A room imports rooms of its own level or below; a module of no room counts by its name.
 LEVELS = (
     {"errors"},
-    {"lifecycle", "clock", "tasks"},
+    {"lifecycle", "clock", "tasks", "retrying"},
     {"circuits"},
     {"model"},
     {"events", "histogram"},
@@ -21,12 +21,13 @@ LEVELS = (
     {"settings", "hooks"},
     {"storage", "datafolder"},
     {"bus", "backends"},
-    {"dispatch", "notify", "subscription", "waiting", "housekeeping", "accounts", "submission"},
+    {"dispatch", "notify", "subscription", "waiting", "housekeeping", "accounts", "submission", "sessions"},
+    {"fleet"},
     {"opening"},
     {"service"},
     {"telemetry", "testing", "client"},
     {"api", "console"},
-    {"bench"},
+    {"bench", "authoring"},
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

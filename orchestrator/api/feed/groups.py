@@ -103,11 +103,12 @@ class Groups:
                 del index[name]
 
     def _names_of(self, group: Group) -> Iterator[tuple[dict[Any, set[Group]], str | None]]:
-        """Under which names the group is found: its jobs, or else its project."""
-        if not group.selection.jobs:
+        """Under which names the group is found: its jobs, or else its sessions, or else its project."""
+        names = group.selection.jobs or group.selection.sessions
+        if not names:
             yield self._wide, group.selection.project_id
-        for job_id in group.selection.jobs:
-            yield self._chosen, job_id
+        for name in names:
+            yield self._chosen, name
 
     def tell(self, events: Sequence[Event]) -> None:
         """Have the events of a commit written to whom they concern."""
@@ -128,7 +129,8 @@ class Groups:
         wide = self._wide.get(project_id, ())
         if not chosen:
             return wide
-        return {*wide, *chosen.get(event.job_id or "", ()), *chosen.get(event.parent_id or "", ())}
+        names = (event.job_id, event.parent_id, event.session_id)
+        return {*wide, *chain.from_iterable(chosen.get(name, ()) for name in names if name is not None)}
 
     def _schedule(self) -> None:
         if self._dirty and not self._flushing:

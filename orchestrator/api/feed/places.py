@@ -37,6 +37,7 @@ class Places:
         self._write = write
         self._feeds: set[Feed] = set()
         self._told: dict[str, QueueFrame] = {}
+        self._sessions: dict[str, str] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def welcome(self, feed: Feed) -> None:
@@ -73,7 +74,10 @@ class Places:
     def _look(self) -> dict[str, QueueFrame]:
         """All places; where nothing has changed the frame is the one that was told."""
         now = self._orchestrator.clock.now_ms()
-        return {place.job.id: self._frame(place, now) for place in self._orchestrator.forecast()}
+        places = list(self._orchestrator.forecast())
+        sessions = ((place.job.id, place.job.spec.session_id) for place in places)
+        self._sessions = {job_id: session_id for job_id, session_id in sessions if session_id is not None}
+        return {place.job.id: self._frame(place, now) for place in places}
 
     def _frame(self, place: Place, now: int) -> QueueFrame:
         job, wait_ms = place.job, place.wait_ms
@@ -92,8 +96,17 @@ class Places:
 
     def _tell(self, feed: Feed, frames: Mapping[str, QueueFrame]) -> None:
         wanted = feed.selection
-        for frame in _chosen(wanted.jobs, frames) if wanted.jobs else _heads(frames.values()):
-            if frame.project_id == wanted.project_id and (not wanted.backends or frame.backend in wanted.backends):
+        found = _heads(frames.values())
+        if wanted.jobs:
+            found = _chosen(wanted.jobs, frames)
+        elif wanted.sessions:
+            found = (frames[job_id] for job_id in self._sessions.keys() & frames.keys())
+        for frame in found:
+            if (
+                frame.project_id == wanted.project_id
+                and (not wanted.backends or frame.backend in wanted.backends)
+                and (not wanted.sessions or self._sessions.get(frame.job_id) in wanted.sessions)
+            ):
                 self._write(feed, encode(frame))
 
 

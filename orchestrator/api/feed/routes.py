@@ -10,12 +10,11 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
-from orchestrator.api.endpoint import Access, Call, Route, reply, reply_bytes
-from orchestrator.api.errors import OriginNotAllowed, Unauthorized
+from orchestrator.api.endpoint import Access, Call, Route, check_origin, reply, reply_bytes
+from orchestrator.api.errors import Unauthorized
 from orchestrator.api.feed.connection import Connection, EventStream, WebSocket
 from orchestrator.api.feed.hub import CLOSE_S, Feed, Hub
 from orchestrator.api.feed.tickets import VALID_S, Tickets
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 PATH: Final = "/events/v1"
 _MAX_FILTER: Final = 1_000
+#: History is read session by session.
+_MAX_SESSIONS: Final = 100
 #: Kinds of events the log holds; those of hooks are told to hooks alone.
 KINDS: Final = tuple(str(kind) for kind in EventKind if not kind.startswith("hook."))
 _FAMILIES: Final = {
@@ -50,7 +51,7 @@ def routes(
     """
 
     async def feed(call: Call) -> web.StreamResponse:
-        _check_origin(call)
+        check_origin(call.request, call.context.origins)
         principal = call.principal = _admitted(call, tickets)
         selection, queue = _wishes(Query(call), project_of(call))
         cursor = call.request.headers.get("Last-Event-ID") or Query(call).text("cursor") or LATEST
@@ -66,7 +67,6 @@ def routes(
         return response
 
     async def ticket(call: Call) -> web.Response:
-        _check_origin(call)
         if tickets is None or call.principal is None:
             raise Unauthorized
         return reply({"ticket": tickets.issue(call.principal), "expires_in_s": VALID_S}, 201)
@@ -131,25 +131,21 @@ def _wishes(query: Query, project_id: str) -> tuple[Selection, bool]:
     cursor = query.text("cursor") or LATEST
     if cursor not in {EARLIEST, LATEST}:
         Cursor.parse(cursor)
-    jobs, backends = query.texts("job"), query.texts("backend")
+    jobs, sessions, backends = query.texts("job"), query.texts("session"), query.texts("backend")
     if len(jobs) > _MAX_FILTER:
         raise refuse("job", f"a feed follows at most {_MAX_FILTER:,} chosen jobs", "job_out_of_range")
+    if len(sessions) > _MAX_SESSIONS:
+        raise refuse("session", f"a feed follows at most {_MAX_SESSIONS} chosen sessions", "session_out_of_range")
     kinds: set[str] = set()
     for kind in query.texts("kind"):
         if kind not in KINDS and kind not in _FAMILIES:
             raise refuse("kind", f"kind must be one of {', '.join((*KINDS, *_FAMILIES))}")
         kinds |= _FAMILIES.get(kind, frozenset((kind,)))
-    return Selection(project_id, frozenset(jobs), frozenset(kinds), frozenset(backends)), query.flag("queue")
-
-
-def _check_origin(call: Call) -> None:
-    """Browsers tell the page's origin; pages of other origins are refused unless allowed by name.
-
-    Raises:
-        OriginNotAllowed: This one is not.
-    """
-    origin = call.request.headers.get("Origin")
-    if origin is None or origin in call.context.origins:
-        return
-    if urlsplit(origin).netloc != call.request.host:
-        raise OriginNotAllowed
+    selection = Selection(
+        project_id,
+        jobs=frozenset(jobs),
+        sessions=frozenset(sessions),
+        kinds=frozenset(kinds),
+        backends=frozenset(backends),
+    )
+    return selection, query.flag("queue")

@@ -18,14 +18,13 @@ LIMIT: Final = 1_000
 async def snapshot(orchestrator: Orchestrator, selection: Selection) -> dict[str, Any]:
     """The chosen jobs with their children, or else all active ones of the project, and the backends.
 
-    A chosen job that is not there is unknown, or was removed. ``truncated`` tells that not all jobs found place.
+    A chosen job, or one of a chosen session, that is not there is unknown, or was removed. ``truncated`` tells that not
+    all jobs found place.
     """
-    chosen = sorted(selection.jobs) or None
-    statuses = None if chosen else ACTIVE
-    page = await orchestrator.list_jobs(project=selection.project_id, ids=chosen, statuses=statuses, limit=LIMIT)
+    chosen = bool(selection.jobs or selection.sessions)
     jobs: list[Job] = []
-    truncated = page.next is not None
-    for job in page.jobs:
+    found, truncated = await _roots(orchestrator, selection)
+    for job in found:
         family = [job]
         if job.children and len(jobs) + job.children < LIMIT:
             family += await orchestrator.store.children(job.project_id, job.id)
@@ -39,6 +38,24 @@ async def snapshot(orchestrator: Orchestrator, selection: Selection) -> dict[str
         "backends": [_backend(orchestrator, name) for name in names if name in orchestrator.backends.names()],
         "truncated": truncated or len(wanted) > LIMIT,
     }
+
+
+async def _roots(orchestrator: Orchestrator, selection: Selection) -> tuple[list[Job], bool]:
+    """Jobs to tell of, their children aside, and whether there are more."""
+    project, ids = selection.project_id, sorted(selection.jobs) or None
+    if not selection.sessions:
+        statuses = None if ids else ACTIVE
+        page = await orchestrator.list_jobs(project=project, ids=ids, statuses=statuses, limit=LIMIT)
+        return page.jobs, page.next is not None
+    found: list[Job] = []
+    truncated = False
+    for session_id in sorted(selection.sessions):
+        page = await orchestrator.list_jobs(project=project, ids=ids, session_id=session_id, limit=LIMIT)
+        found += page.jobs
+        truncated |= page.next is not None
+        if len(found) > LIMIT:
+            return found[:LIMIT], True
+    return found, truncated
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -62,6 +79,7 @@ def _backend(orchestrator: Orchestrator, name: str) -> dict[str, Any]:
     return {
         "backend": name,
         "status": state.status,
+        "reason": state.reason,
         "queued": state.queued,
         "characterization_id": state.characterization_id,
     }

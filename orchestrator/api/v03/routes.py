@@ -57,7 +57,7 @@ def backend_body(can: Capabilities, state: BackendState, *, known_caller: bool) 
     """A backend: what it can and how it is."""
     body: dict[str, Any] = {
         "backend": can.backend,
-        "status": state.status,
+        "status": "unavailable" if state.status == "retired" else state.status,  # this version knows two
         "degraded": False,
         "qubits": can.qubits,
         "average_queue_time": state.average_queue_ms,

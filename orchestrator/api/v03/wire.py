@@ -14,7 +14,6 @@ from orchestrator.api.submission import (
     WireNoise,
     check_name,
     check_settings,
-    no_session,
     noise_body,
     read_metadata,
     read_noise,
@@ -76,7 +75,6 @@ def read_create(body: bytes) -> JobRequest:
         InvalidRequest: Names the member.
     """
     wire = _decode_create(body)
-    no_session(wire.session_id)
     check_name(wire.name)
     settings = dict(wire.settings or {})
     if settings:
@@ -96,6 +94,7 @@ def read_create(body: bytes) -> JobRequest:
         metadata=read_metadata(wire.metadata),
         noise=read_noise(wire.noise),
         settings=settings,
+        session_id=wire.session_id or None,
         dry_run=bool(wire.dry_run),
     )
 

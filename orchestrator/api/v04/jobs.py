@@ -16,7 +16,6 @@ from orchestrator.api.submission import (
     WireNoise,
     check_name,
     check_settings,
-    no_session,
     read_metadata,
     read_noise,
     read_shots,
@@ -39,26 +38,37 @@ async def create(call: Call) -> web.Response:
 async def get(call: Call) -> web.Response:
     """One job."""
     job = await call.orchestrator.get(call.part("id"), project=call.project)
-    return reply(wire.full_body(_body(call, job), await child_ids(call.orchestrator, job)))
+    return reply(await full(call, job))
 
 
 async def listing(call: Call) -> web.Response:
     """Jobs, newest first."""
+    return await page(call)
+
+
+async def page(call: Call, *, session_id: str | None = None) -> web.Response:
+    """A page of jobs as the query asks; of one session where that is given, whatever the query says of it."""
     query = await with_fallback(call)
-    page = await page_of(
+    found = await page_of(
         call,
         ids=query.texts("ids"),
         parent_id=query.text("parent_job_id"),
         statuses=statuses_asked(query, wire.STATUSES),
         backends=_targets(call, query),
-        session_id=query.text("session_id"),
+        session_id=session_id or query.text("session_id"),
         limit=query.clamped("limit", PAGE, MAX_PAGE),
         before=query.text("next"),
     )
-    return listed(call, page, [_body(call, job) for job in page.jobs])
+    return listed(call, found, [body(call, job) for job in found.jobs])
 
 
-def _body(call: Call, job: Job) -> dict[str, Any]:
+async def full(call: Call, job: Job) -> dict[str, Any]:
+    """A job as asked for by id."""
+    return wire.full_body(body(call, job), await child_ids(call.orchestrator, job))
+
+
+def body(call: Call, job: Job) -> dict[str, Any]:
+    """A job as lists show it."""
     orchestrator = call.orchestrator
     try:
         cost_model = orchestrator.backends.capabilities(job.backend).cost_model
@@ -89,10 +99,10 @@ def _resolved(call: Call, name: str) -> str:
 async def cost(call: Call) -> web.Response:
     """What a job costs: nothing."""
     job = await call.orchestrator.get(call.part("id"), project=call.project)
-    body: dict[str, Any] = {"dry_run": job.spec.dry_run, "estimated_cost": _FREE}
+    answer: dict[str, Any] = {"dry_run": job.spec.dry_run, "estimated_cost": _FREE}
     if job.terminal:
-        body["cost"] = _FREE
-    return reply(body)
+        answer["cost"] = _FREE
+    return reply(answer)
 
 
 async def estimate(call: Call) -> web.Response:
@@ -177,7 +187,6 @@ async def move(call: Call) -> web.Response:
 
 
 async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
-    no_session(changes.session_id)
     check_name(changes.name)
     if changes.settings:
         check_settings(changes.settings)
@@ -193,6 +202,7 @@ async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
         metadata=spec.metadata if changes.metadata is None else read_metadata(changes.metadata),
         noise=spec.noise if changes.noise is None else read_noise(changes.noise),
         settings=spec.settings if changes.settings is None else changes.settings,
+        session_id=changes.session_id or None,  # the old job's may be over, or on another backend
         dry_run=spec.dry_run if changes.dry_run is None else changes.dry_run,
     )
     created = await orchestrator.submit(accepted(call, request), project=call.project)

@@ -10,7 +10,7 @@ from orchestrator.api import calibrations
 from orchestrator.api import jobs as shared
 from orchestrator.api.endpoint import Access, Call, Route, Surface, reply
 from orchestrator.api.errors import Forbidden, Unauthorized
-from orchestrator.api.v04 import backends, jobs, results
+from orchestrator.api.v04 import backends, jobs, results, sessions
 from orchestrator.api.v04.wire import PREFIX
 
 
@@ -39,6 +39,7 @@ SURFACE: Final = Surface(
         Route("POST", "/jobs/{id}/move", Access.KEY, jobs.move),
         *shared.ROUTES,
         *results.ROUTES,
+        *sessions.ROUTES,
         *backends.ROUTES,
         *calibrations.ROUTES,
         Route("GET", "/whoami", Access.KEY, whoami),

@@ -15,7 +15,6 @@ from orchestrator.api.submission import (
     WireNoise,
     check_name,
     check_settings,
-    no_session,
     noise_body,
     read_metadata,
     read_noise,
@@ -67,7 +66,6 @@ def read_create(body: bytes) -> JobRequest:
     if multi is None:
         known = " and ".join(_TYPES)
         raise InvalidRequest(f"this type is not run here; supported: {known}", code="unknown_type", fields=("type",))
-    no_session(wire.session_id)
     check_name(wire.name)
     if wire.settings:
         check_settings(wire.settings)
@@ -81,13 +79,15 @@ def read_create(body: bytes) -> JobRequest:
         metadata=read_metadata(wire.metadata),
         noise=read_noise(wire.noise),
         settings=wire.settings or {},
+        session_id=wire.session_id or None,
         dry_run=bool(wire.dry_run),
     )
 
 
 def created(job: Job) -> bytes:
     """The answer to a submission; it was `submitted`, whatever has happened to it since."""
-    return b'{"id":"%s","status":"submitted","session_id":null}' % job.id.encode()
+    session = b"null" if job.spec.session_id is None else msgspec.json.encode(job.spec.session_id)
+    return b'{"id":"%s","status":"submitted","session_id":%s}' % (job.id.encode(), session)
 
 
 def failure_body(failure: Failure) -> dict[str, str]:

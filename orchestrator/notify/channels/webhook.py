@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Final
 
 import aiohttp
@@ -17,6 +15,7 @@ from orchestrator.notify.channels import signing
 from orchestrator.notify.channels.payload import body
 from orchestrator.notify.channels.tables import read_settings, refuse_unknown
 from orchestrator.notify.egress import AddressRefused, EgressPolicy, EgressSettings
+from orchestrator.retrying import retry_after
 
 TOTAL_S: Final = 15.0
 MAX_ANSWER: Final = 65_536
@@ -113,7 +112,8 @@ class WebhookChannel(Channel):
             return Attempted(verdict=Verdict.GONE, detail="HTTP 410")
         if 300 <= status < 400:
             return Attempted(verdict=Verdict.RETRY, detail=f"HTTP {status}: redirects are not followed")
-        wait_s = retry_after(response.headers.get("retry-after"), self._clock) if status in {429, 503} else None
+        asked = response.headers.get("retry-after") if status in {429, 503} else None
+        wait_s = retry_after(asked, self._clock, MAX_RETRY_AFTER_S)
         return Attempted(verdict=Verdict.RETRY, detail=f"HTTP {status}", retry_after_s=wait_s)
 
 
@@ -128,22 +128,6 @@ async def _drained(response: aiohttp.ClientResponse) -> None:
             left -= len(chunk)
     except (aiohttp.ClientError, TimeoutError, OSError):
         response.close()
-
-
-def retry_after(value: str | None, clock: Clock) -> float | None:
-    """Seconds a ``Retry-After`` header asks for (a number or a date), at most a day; None if it says nothing."""
-    if value is None or len(value) > 64:
-        return None
-    if value.isascii() and value.isdigit():
-        seconds = float(value)
-    else:
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        seconds = (aware - datetime.fromtimestamp(clock.now_ms() / 1000, UTC)).total_seconds()
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
 def _secrets(target: Mapping[str, Any]) -> list[object]:

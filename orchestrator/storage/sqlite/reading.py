@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from operator import itemgetter
 from typing import Any
 
 from orchestrator.storage.abc import Report
@@ -16,6 +17,14 @@ _READ = queries.load("read")
 def fetch(connection: sqlite3.Connection, name: str, arguments: Any) -> list[Any]:
     """All rows at once: an open cursor would pin the write-ahead log."""
     return connection.execute(_READ[name], arguments).fetchall()
+
+
+def of_sessions(connection: sqlite3.Connection, sessions: Collection[str], arguments: dict[str, Any]) -> list[Any]:
+    """Rows of the next events of sessions: each by its index, which several at once would have to sort to their end."""
+    found = [
+        row for session in sessions for row in fetch(connection, "events_of_session", arguments | {"session": session})
+    ]
+    return sorted(found, key=itemgetter(0))[: arguments["limit"]]
 
 
 def array(values: Collection[str] | None) -> str | None:
@@ -42,6 +51,8 @@ def fold(connection: sqlite3.Connection) -> Report:
         events = connection.execute(_READ["verify_events"])
         jobs = connection.execute(_READ["verify_jobs"])
         horizon = fetch(connection, "meta", ("horizon",))[0][0]
-        return verify(map(rows.event, events), ((rows.job(row), bool(row[rows.JOB_COLUMNS])) for row in jobs), horizon)
+        sessions = [rows.session(row[0]) for row in fetch(connection, "verify_sessions", ())]
+        found = ((rows.job(row), bool(row[rows.JOB_COLUMNS])) for row in jobs)
+        return verify(map(rows.event, events), found, horizon, sessions)
     finally:
         connection.execute("ROLLBACK")

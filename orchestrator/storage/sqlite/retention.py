@@ -17,6 +17,7 @@ def trim(connection: sqlite3.Connection, completed_before: int, limit: int) -> i
     """
     roots = connection.execute(_WRITE["trimmed_roots"], (completed_before, limit)).fetchall()
     if not roots:
+        connection.execute(_WRITE["trim_sessions"], (completed_before, limit))
         return 0
     jobs = connection.execute(_WRITE["trimmed_jobs"], (_ids(roots),)).fetchall()
     gone = _ids(jobs)
@@ -25,6 +26,7 @@ def trim(connection: sqlite3.Connection, completed_before: int, limit: int) -> i
     for name in ("delete_events", "delete_results", "delete_inputs", "delete_idempotency", "delete_jobs"):
         connection.execute(_WRITE[name], (gone,))
     connection.execute(_WRITE["set_meta"], ("horizon", max(horizon, newest)))
+    connection.execute(_WRITE["trim_sessions"], (completed_before, limit))
     return len(jobs)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Job, JobSpec, Outcome
+from orchestrator.model import Job, JobSpec, Outcome, Session
 from orchestrator.storage.abc import Move
 
 COMPRESS_ABOVE: Final = 4096
@@ -24,6 +24,7 @@ _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
 _spec = msgspec.json.Decoder(JobSpec).decode
 _outcome = msgspec.json.Decoder(Outcome).decode
+session = msgspec.json.Decoder(Session).decode
 _data = msgspec.json.Decoder(dict[str, Any]).decode
 _KINDS: Final = {str(kind): kind for kind in EventKind}
 _STATUSES: Final = {str(status): status for status in JobStatus}
@@ -85,6 +86,7 @@ def event_row(event: Event) -> tuple[Any, ...]:
         None if event.before is None else event.before._value_,
         None if event.after is None else event.after._value_,
         None if event.data is None else encode(event.data).decode(),
+        event.session_id,
     )
 
 
@@ -123,6 +125,19 @@ def event(row: Sequence[Any]) -> Event:
         before=None if row[8] is None else _STATUSES[row[8]],
         after=None if row[9] is None else _STATUSES[row[9]],
         data=None if row[10] is None else _data(row[10]),
+        session_id=row[11],
+    )
+
+
+def session_row(session: Session) -> tuple[Any, ...]:
+    """A session, in the order of the table's columns: what is asked for, and the whole record."""
+    return (
+        session.id,
+        session.project_id,
+        session.expires_at,
+        session.ended_at,
+        session.closing,
+        encode(session).decode(),
     )
 
 

@@ -15,13 +15,13 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StorageError, StorageFull, StorageRefused
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project
-from orchestrator.storage.abc import Apply, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit
+from orchestrator.model import ApiKey, Characterization, Job, Project, Session, Standing
+from orchestrator.storage.abc import Apply, EndSession, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit
 from orchestrator.storage.sqlite import header, queries, rows
 from orchestrator.storage.sqlite.connection import CLOSE_LIMIT_S, Connection, connect_reader, connect_writer
 from orchestrator.storage.sqlite.migrate import available, migrate
 from orchestrator.storage.sqlite.outbox import SqliteOutbox
-from orchestrator.storage.sqlite.reading import array, bodies, fetch, fold, head
+from orchestrator.storage.sqlite.reading import array, bodies, fetch, fold, head, of_sessions
 from orchestrator.storage.sqlite.retention import trim
 from orchestrator.storage.sqlite.writer import Writer
 
@@ -29,6 +29,10 @@ T = TypeVar("T")
 READERS: Final = 2
 _WRITE = queries.load("write")
 _characterization = msgspec.json.Decoder(Characterization).decode
+
+
+def _nothing() -> None:
+    """Nothing was claimed, there is nothing to take back."""
 
 
 class SqliteStore(Store):
@@ -67,7 +71,14 @@ class SqliteStore(Store):
                 raise _refusal(error) from error
             raise
         self._readers = self._connections[1:]
-        self._writer = Writer(connection, sequence=sequence, now=self._clock.now_ms, on_commit=on_commit, route=route)
+        self._writer = Writer(
+            connection,
+            sequence=sequence,
+            now=self._clock.now_ms,
+            on_commit=on_commit,
+            route=route,
+            claim=lambda drafts: _nothing if self.claim is None else self.claim(drafts),
+        )
         self._task = asyncio.create_task(self._writer.run(), name="sqlite writer")
 
     async def aclose(self) -> None:
@@ -120,6 +131,13 @@ class SqliteStore(Store):
     async def put_key(self, key: ApiKey) -> None:
         await self._execute("put_key", (key.id, key.project_id, key.name, key.digest, key.created_at, key.revoked_at))
 
+    async def add_session(self, session: Session) -> None:
+        await self._execute("add_session", rows.session_row(session))
+
+    async def end_session(self, operation: EndSession) -> Session:
+        session: Session = await self._writer.write(operation)
+        return session
+
     async def _call(self, call: Callable[[sqlite3.Connection], Any]) -> Any:
         return await self._writer.write(call)
 
@@ -147,7 +165,8 @@ class SqliteStore(Store):
             "backends": array(where.backends),
             "session": where.session_id,
         }
-        name = "listed" if where.parent_id is None else "listed_by_parent"
+        name = "listed" if where.session_id is None else "listed_by_session"
+        name = name if where.parent_id is None else "listed_by_parent"
         found = await self._read(fetch, name if where.ids is None else "listed_by_ids", arguments)
         return [rows.job(row) for row in found]
 
@@ -185,20 +204,24 @@ class SqliteStore(Store):
         limit: int,
         project_id: str | None = None,
         jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
         kinds: Collection[str] = (),
     ) -> list[Event]:
-        if project_id is None and not jobs and not kinds:
+        if project_id is None and not jobs and not sessions and not kinds:
             found = await self._read(fetch, "events", (after, limit))
         else:
-            name = "events_of_jobs" if jobs else "events_filtered"
             arguments = {
                 "after": after,
                 "limit": limit,
                 "project": project_id,
                 "jobs": array(jobs),
+                "sessions": array(sessions) if sessions else None,
                 "kinds": array(kinds) if kinds else None,
             }
-            found = await self._read(fetch, name, arguments)
+            if sessions and not jobs:
+                found = await self._read(of_sessions, set(sessions), arguments)
+            else:
+                found = await self._read(fetch, "events_of_jobs" if jobs else "events_filtered", arguments)
         return [rows.event(row) for row in found]
 
     def last_sequence(self) -> int:
@@ -217,6 +240,23 @@ class SqliteStore(Store):
         names = ApiKey.__struct_fields__
         return [ApiKey(**dict(zip(names, row, strict=True))) for row in found]
 
+    async def session(self, project_id: str, session_id: str) -> Session | None:
+        found = await self._read(fetch, "session", (session_id, project_id))
+        return rows.session(found[0][0]) if found else None
+
+    async def sessions(self, project_id: str, *, active: bool | None = None, limit: int) -> list[Session]:
+        name = {None: "sessions", True: "sessions_active", False: "sessions_ended"}[active]
+        return [rows.session(row[0]) for row in await self._read(fetch, name, (project_id, limit))]
+
+    async def sessions_due(self, at: int, *, limit: int) -> list[Session]:
+        found = await self._read(fetch, "sessions_expired", (at, limit))
+        found += await self._read(fetch, "sessions_closing", (limit,))
+        return [rows.session(row[0]) for row in found[:limit]]
+
+    async def next_expiry(self) -> int | None:
+        found: int | None = (await self._read(fetch, "next_expiry", ()))[0][0]
+        return found
+
     async def calibrated(self) -> list[str]:
         return [row[0] for row in await self._read(fetch, "calibrated", ())]
 
@@ -231,6 +271,10 @@ class SqliteStore(Store):
     async def characterization(self, characterization_id: str) -> Characterization | None:
         found = await self._read(fetch, "characterization", (characterization_id,))
         return _characterization(found[0][0]) if found else None
+
+    async def standings(self) -> list[Standing]:
+        names = Standing.__struct_fields__
+        return [Standing(**dict(zip(names, row, strict=True))) for row in await self._read(fetch, "standings", ())]
 
     async def verify(self) -> Report:
         if not self._readers:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchestrator.events import Event
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Characterization, Job
+from orchestrator.model import Characterization, Job, Session, Standing
 from orchestrator.storage.abc import Draft, Move
 from orchestrator.storage.sqlite import queries, rows
 from orchestrator.storage.sqlite.outbox import delivery_row
@@ -67,6 +67,9 @@ class SqliteTables:
         body = rows.encode(item).decode()
         self._execute(_WRITE["put_characterization"], (item.id, item.backend, item.recorded_at, body))
 
+    def put_standing(self, item: Standing) -> None:
+        self._execute(_WRITE["put_standing"], (item.backend, item.status, item.reason, item.paused))
+
     def load(self, job_ids: Iterable[str]) -> dict[str, Job]:
         found = self._execute(_READ["load"], (rows.encode(list(job_ids)).decode(),)).fetchall()
         return {row[0]: rows.job(row) for row in found}
@@ -81,6 +84,16 @@ class SqliteTables:
 
     def children(self, parent_id: str) -> list[Job]:
         return [rows.job(row) for row in self._execute(_READ["children"], (parent_id,)).fetchall()]
+
+    def load_sessions(self, session_ids: Iterable[str]) -> dict[str, Session]:
+        found = self._execute(_WRITE["load_sessions"], (rows.encode(list(session_ids)).decode(),)).fetchall()
+        return {session.id: session for session in (rows.session(row[0]) for row in found)}
+
+    def put_sessions(self, sessions: Sequence[Session]) -> None:
+        self._executemany(_WRITE["put_session"], [rows.session_row(session) for session in sessions])
+
+    def queued_in_session(self, session_id: str, limit: int) -> list[Job]:
+        return [rows.job(row) for row in self._execute(_WRITE["queued_in_session"], (session_id, limit)).fetchall()]
 
     def recall(self, project_id: str, key: str) -> tuple[str, str] | None:
         found: tuple[str, str] | None = self._execute(_WRITE["recall"], (project_id, key)).fetchone()

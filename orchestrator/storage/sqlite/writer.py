@@ -19,7 +19,18 @@ import structlog
 
 from orchestrator.errors import StorageError, StorageFull
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Apply, Committed, OnCommit, Record, Route, Submit, Write
+from orchestrator.storage.abc import (
+    Apply,
+    Claim,
+    Committed,
+    EndSession,
+    OnCommit,
+    Record,
+    Route,
+    Submit,
+    Write,
+    claimable,
+)
 from orchestrator.storage.sqlite.connection import Connection
 from orchestrator.storage.sqlite.tables import SqliteTables
 
@@ -27,7 +38,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 #: Operations that the ledger runs; the others are calls.
-_LEDGER: Final = (Submit, Apply, Record)
+_LEDGER: Final = (Submit, Apply, Record, EndSession)
 MAX_OPERATIONS: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 Call = Callable[[sqlite3.Connection], Any]
@@ -39,7 +50,7 @@ class Writer:
     Args:
         sequence: The last sequence in the log.
         now: Wall clock, Unix milliseconds.
-        on_commit, route: See `Store.open`.
+        on_commit, route: See `Store.open`; `claim`: see `Claim`.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class Writer:
         sequence: int,
         now: Callable[[], int],
         on_commit: OnCommit,
+        claim: Claim,
         route: Route | None = None,
     ) -> None:
         self.sequence = sequence
@@ -56,6 +68,7 @@ class Writer:
         self._now = now
         self._on_commit = on_commit
         self._route = route
+        self._claim = claim
         self._line: deque[tuple[Write | Call, asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -110,11 +123,12 @@ class Writer:
             for _, future in batch:
                 _settle(future, StorageError(self._broken))
             return
+        operations = [operation for operation, _ in batch]
+        unclaim = self._claim(claimable(operations))
         try:
-            answers, entries = await self._connection.run(
-                _run, [operation for operation, _ in batch], self.sequence, self._now(), self._route
-            )
+            answers, entries = await self._connection.run(_run, operations, self.sequence, self._now(), self._route)
         except Exception as error:
+            unclaim()
             self._notice(error)
             if len(batch) > 1 and not self._broken:
                 for entry in batch:

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from orchestrator.testing.stores import families, log, moves, outbox, reads, submits
+from orchestrator.testing.stores import families, log, moves, outbox, reads, sessions, submits
 from orchestrator.testing.stores.opened import Opened
 
 Check = Callable[[Opened], Awaitable[None]]
 
 CHECKS: Final[tuple[Check, ...]] = tuple(
     check
-    for module in (submits, moves, families, reads, log, outbox)
+    for module in (submits, moves, families, sessions, reads, log, outbox)
     for name, check in vars(module).items()
     if name.startswith("check_")
 )

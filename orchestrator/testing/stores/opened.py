@@ -12,9 +12,9 @@ import msgspec
 from orchestrator.events import KIND_OF, Event, EventKind
 from orchestrator.hooks import Delivery, Hook
 from orchestrator.lifecycle import TERMINAL, Cause, JobStatus, derive_parent
-from orchestrator.model import Failure, Job, JobSpec, Outcome, Project
+from orchestrator.model import Failure, Job, JobSpec, Outcome, Project, Session, SessionLimits
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import Committed, Draft, Idempotency, Move, Store, Submit
+from orchestrator.storage.abc import Committed, Draft, EndSession, Idempotency, Move, Store, Submit
 from orchestrator.testing.clock import ManualClock
 
 PROJECT: Final = "project-1"
@@ -103,11 +103,11 @@ class Opened:
         )
         return Draft(job, body)
 
-    def family(self, *statuses: JobStatus, project: str = PROJECT) -> list[Draft]:
+    def family(self, *statuses: JobStatus, project: str = PROJECT, **spec: Any) -> list[Draft]:
         """A parent and a child in each of the statuses, as drafts of one submit."""
-        children = [self.draft(status, project=project) for status in statuses]
+        children = [self.draft(status, project=project, **spec) for status in statuses]
         status = derive_parent({status: statuses.count(status) for status in statuses})
-        parent = replace(self.draft(status, project=project).job, id=f"{children[0].job.id}-parent")
+        parent = replace(self.draft(status, project=project, **spec).job, id=f"{children[0].job.id}-parent")
         family = [Draft(replace(parent, children=len(children)))]
         for index, child in enumerate(children):
             family.append(Draft(replace(child.job, parent_id=parent.id, child_index=index), child.input))
@@ -135,9 +135,9 @@ class Opened:
         """Submit a leaf under an idempotency key."""
         return await self.store.submit(Submit([self.draft(**members)], Idempotency(key, digest)))
 
-    async def submit_family(self, *statuses: JobStatus, project: str = PROJECT) -> tuple[Job, list[Job]]:
+    async def submit_family(self, *statuses: JobStatus, project: str = PROJECT, **spec: Any) -> tuple[Job, list[Job]]:
         """Submit a parent; answers it and its children."""
-        drafts = self.family(*statuses, project=project)
+        drafts = self.family(*statuses, project=project, **spec)
         return await self.store.submit(Submit(drafts)), [draft.job for draft in drafts[1:]]
 
     async def cause(self, job: Job, *causes: Cause, **members: Any) -> Job:
@@ -159,10 +159,35 @@ class Opened:
         """Delete an ended job."""
         assert await self.store.apply([ledger.deletion(job, self.clock.now_ms())]) == [True]
 
-    async def hook(self, hook_id: str, project: str = PROJECT) -> Hook:
-        """Add a project, unless there is one, and a hook that is told of every job's end."""
+    async def project(self, project: str) -> None:
+        """Add a project, unless there is one of that id."""
         if project not in {known.id for known in await self.store.projects()}:
             await self.store.put_project(Project(id=project, name=project, created_at=0))
+
+    async def session(
+        self, session_id: str, *, project: str = PROJECT, backend: str = BACKEND, **members: Any
+    ) -> Session:
+        """Add a project, unless there is one, and a session of it; `members` are limits of it and other members."""
+        await self.project(project)
+        limits = {name: members.pop(name) for name in SessionLimits.__struct_fields__ if name in members}
+        session = Session(
+            id=session_id,
+            project_id=project,
+            backend=backend,
+            created_at=self.clock.now_ms(),
+            limits=SessionLimits(**limits),
+            **members,
+        )
+        await self.store.add_session(session)
+        return session
+
+    async def end(self, session: Session, **members: Any) -> Session:
+        """End a session; answers it as it then is."""
+        return await self.store.end_session(EndSession(session.project_id, session.id, self.clock.now_ms(), **members))
+
+    async def hook(self, hook_id: str, project: str = PROJECT) -> Hook:
+        """Add a project, unless there is one, and a hook that is told of every job's end."""
+        await self.project(project)
         hook = Hook(id=hook_id, project_id=project, channel="none", target={"to": "me"}, created_at=0)
         await self.store.outbox.add_hook(hook)
         self.routed.append(hook_id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from orchestrator.errors import StorageError
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project
+from orchestrator.model import ApiKey, Characterization, Job, Project, Standing
+from orchestrator.storage import ledger
 from orchestrator.storage.abc import JobFilter, Record
 from orchestrator.testing.stores.opened import ALL, BACKEND, INPUT, PROJECT, Opened, refused, replace
 
@@ -32,6 +33,7 @@ async def check_filters(opened: Opened) -> None:
     """Every filter narrows the listing, alone and with others; one that chooses nothing finds nothing."""
     plain = await opened.submit()
     started = await opened.cause(await opened.submit(), Cause.STARTED)
+    await opened.session("session", backend="qpu.aria-1")
     elsewhere = await opened.submit(backend="qpu.aria-1", session_id="session")
     parent, children = await opened.submit_family(S.READY, S.READY)
     cases = [
@@ -195,6 +197,17 @@ async def check_characterizations(opened: Opened) -> None:
     assert await characterizations("nowhere") == ([], 0)
     assert await opened.store.characterization("c-9") == elsewhere
     assert await opened.store.characterization("unknown") is None
+
+
+async def check_standings(opened: Opened) -> None:
+    """Where a backend stands is written with the event that tells of it; the latest is kept, by backend."""
+    assert await opened.store.standings() == []
+    first = Standing(backend="b", status="unavailable", reason="Größe 'x'", paused="")
+    for item in (first, Standing(backend="a"), replace(first, paused="laser"), replace(first, paused=None)):
+        await opened.store.record(ledger.change(item, 7))
+        assert item in await opened.store.standings()
+        assert (await opened.log())[-1].data == {"status": item.status, "reason": item.reason}
+    assert await opened.store.standings() == [Standing(backend="a"), replace(first, paused=None)]
 
 
 async def check_nothing_is_found(opened: Opened) -> None:

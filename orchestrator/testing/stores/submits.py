@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 from orchestrator.errors import IdempotencyMismatch, StorageError
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Characterization, Failure, JobSpec, Noise, Outcome, Stats
 from orchestrator.storage.abc import Draft, Idempotency, JobFilter, Record, Submit
+from orchestrator.storage.ledger import moved
 from orchestrator.testing.stores.opened import ALL, BACKEND, INPUT, PROJECT, Opened, refused, replace
 
 K = EventKind
@@ -46,6 +48,54 @@ async def check_submit_records_the_way_to_its_status(opened: Opened) -> None:
     assert failed[0].data == {"failure": {"code": "SimulationError", "message": "it broke"}}
 
 
+async def check_a_claimed_job_begins_in_its_commit(opened: Opened) -> None:
+    """`Store.claim` is offered what is about to be stored; what it makes of a draft is stored, answered and told."""
+    offered: list[str] = []
+
+    def claim(drafts: Sequence[Draft]) -> Callable[[], None]:
+        for draft in drafts:
+            offered.append(draft.job.id)
+            begun = moved(draft.job, Cause.STARTED, opened.clock.now_ms())
+            draft.job = replace(begun, attempt=1)
+        return lambda: None
+
+    opened.store.claim = claim
+    draft, keyed = opened.draft(S.READY), opened.draft(S.READY)
+    job = await opened.store.submit(Submit([draft]))
+    assert (job.status, job.attempt) == (S.STARTED, 1)
+    assert await opened.now(job) == job
+    events = await opened.log(jobs=[job.id])
+    assert [event.kind for event in events] == [K.JOB_SUBMITTED, K.JOB_READY, K.JOB_STARTED]
+    assert [event.attempt for event in events] == [0, 0, 1]
+    assert (await opened.store.submit(Submit([keyed], Idempotency("key", "digest")))).status is S.READY
+    assert offered == [job.id]
+
+
+async def check_a_failed_write_takes_its_claims_back(opened: Opened) -> None:
+    """A draft that could not be stored is as it was, and whoever claimed it is told."""
+    taken = await opened.submit(S.READY)
+    claimed: list[str] = []
+
+    def claim(drafts: Sequence[Draft]) -> Callable[[], None]:
+        before = [(draft, draft.job) for draft in drafts]
+        for draft in drafts:
+            claimed.append(draft.job.id)
+            draft.job = replace(moved(draft.job, Cause.STARTED, opened.clock.now_ms()), attempt=1)
+
+        def unclaim() -> None:
+            for draft, job in before:
+                claimed.remove(job.id)
+                draft.job = job
+
+        return unclaim
+
+    opened.store.claim = claim
+    again = Draft(taken, INPUT)
+    await refused(StorageError, opened.store.submit(Submit([again])))
+    assert claimed == []
+    assert again.job is taken
+
+
 async def check_every_field_survives(opened: Opened) -> None:
     """Every field of a job comes back equal, through submit and through a move: awkward text, large numbers, None."""
     spec = JobSpec(
@@ -61,6 +111,7 @@ async def check_every_field_survives(opened: Opened) -> None:
         stats=Stats(qubits=36, circuits=1, gates_1q=LARGEST, gates_2q=0),
         registers={"c": [0, None, 2]},
     )
+    await opened.session(AWKWARD, backend=AWKWARD)
     job = replace(opened.draft().job, spec=spec, attempt=LARGEST - 1, submitted_at=-1, ready_at=LARGEST)
     await opened.store.submit(Submit([Draft(job, INPUT)]))
     assert await opened.now(job) == job

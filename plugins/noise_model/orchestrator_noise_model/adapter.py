@@ -12,6 +12,7 @@ there are several), so that tiny ones always find one soon.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,6 +20,7 @@ import anyio
 import msgspec
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, NoiseModel, Ready
+from orchestrator.backends.guarding import guarded_batch
 from orchestrator.errors import ExecutionError, SettingsError
 from orchestrator.model import JobSpec, Result
 from orchestrator_noise_model.estimate import Estimate, estimate
@@ -92,6 +94,7 @@ class NoiseModelAdapter(Adapter):
                 backend="simulator",
                 qubits=QUBITS,
                 gates=_GATES,
+                physics="exact",
                 noise_models={name: NoiseModel(qubits=qubits) for name, qubits in models.items()},
                 concurrency=_AHEAD * self._workers.size,
                 batch=_BATCH,
@@ -145,24 +148,20 @@ class NoiseModelAdapter(Adapter):
 
     async def _run_tiny(self, attempts: Sequence[Attempt], emit: Emit) -> None:
         try:
-            outcomes = await self.run_batch(attempts)
+            outcomes = await guarded_batch(self.run_batch, attempts)
         finally:
             self._batches.release()
         await emit.finished(list(zip(attempts, outcomes, strict=True)))
 
     async def _run_alone(self, attempt: Attempt, long: bool, emit: Emit) -> None:
-        with anyio.CancelScope() as scope:
-            self._scopes[attempt] = scope
-            try:
-                if long:
-                    async with self._long_lanes, self._lanes:
-                        (outcome,) = await self.run_batch([attempt])
-                else:
-                    async with self._lanes:
-                        (outcome,) = await self.run_batch([attempt])
-            finally:
-                self._scopes.pop(attempt, None)
-                self._alone.release()
+        try:
+            with self.stoppable(attempt) as scope:
+                async with AsyncExitStack() as held:
+                    for lanes in (self._long_lanes, self._lanes) if long else (self._lanes,):
+                        await held.enter_async_context(lanes)
+                    (outcome,) = await guarded_batch(self.run_batch, [attempt])
+        finally:
+            self._alone.release()
         if not scope.cancelled_caught:
             await emit.finished([(attempt, outcome)])
 

@@ -24,8 +24,8 @@ from orchestrator.backends.abc import (
     Emit,
     Prepared,
     Ready,
-    guarded,
 )
+from orchestrator.backends.guarding import guarded
 from orchestrator.errors import ExecutionError, SettingsError
 from orchestrator.model import BackendState, Characterization, Failure, Result
 from orchestrator_trapped_ion import timing
@@ -178,14 +178,10 @@ class TrappedIonAdapter(Adapter):
                     await self._serve_one(attempt, emit)
 
     async def _serve_one(self, attempt: Attempt, emit: Emit) -> None:
-        with anyio.CancelScope() as canceled:
-            self._scopes[attempt] = canceled
-            try:
-                if not await emit.started([attempt]):
-                    return
-                outcome = await guarded(self._execute(attempt, emit))
-            finally:
-                del self._scopes[attempt]
+        with self.stoppable(attempt) as canceled:
+            if not await emit.started([attempt]):
+                return
+            outcome = await guarded(self._execute(attempt, emit))
         if not canceled.cancelled_caught:
             await emit.finished([(attempt, outcome)])
 
@@ -260,6 +256,7 @@ def _capabilities(calibration: Calibration) -> Capabilities:
         qubits=calibration.qubits,
         gates=_GATES,
         native_gates=calibration.native_gates,
+        physics="noisy",
         error_mitigations=("debiasing",),
         instant_prepare=False,
         cost_model=calibration.cost_model,

@@ -33,14 +33,19 @@ from ionq_core.api.default import (
     cancel_jobs,
     clone_job,
     create_job,
+    create_session,
     delete_job,
     delete_jobs,
+    end_session,
     estimate_job_cost,
     get_job,
     get_job_artifact,
     get_job_cost,
     get_job_probabilities,
     get_jobs,
+    get_session,
+    get_session_jobs,
+    get_sessions,
     move_job,
 )
 from ionq_core.api.schemas import get_format_schema
@@ -50,8 +55,11 @@ from ionq_core.exceptions import AuthenticationError, BadRequestError, NotFoundE
 from ionq_core.models import (
     CircuitJobCreationPayload,
     CloneJobPayload,
+    CreateSessionRequest,
     JobsBulkOperationRequest,
     JSONMultiCircuitJob,
+    SessionCostLimit,
+    SessionSettingsRequest,
     SingleCircuitJob,
 )
 from ionq_core.polling import JobFailedError
@@ -167,7 +175,7 @@ def created(body: Any) -> str:
     """The id of a new job."""
     answer = create_job.sync(client=client, body=body)
     assert answer.status == "submitted"
-    assert answer.session_id is None
+    assert answer.session_id == body.to_dict().get("session_id")
     return str(answer.id)
 
 
@@ -515,9 +523,51 @@ def accounts_and_estimates() -> None:
 
 
 @check
-def sessions_are_unknown() -> None:
-    """There are no sessions: the vendor's own tests take 404 for an account without them."""
-    raises(NotFoundError, SessionManager(client, "simulator").open)
+def sessions() -> None:
+    """Create, get, list, jobs and end, each with every member that is required."""
+    limits = SessionSettingsRequest(
+        job_count_limit=5, duration_limit_min=30, cost_limit=SessionCostLimit(value=1.5, unit="usd")
+    )
+    made = create_session.sync(client=client, body=CreateSessionRequest(backend="qpu.forte-1", settings=limits))
+    assert (made.status, made.active, made.backend) == ("created", True, "qpu.forte-1")
+    assert (made.settings.job_count_limit, made.settings.cost_limit.value) == (5, 1.5)
+    assert made.settings.expires_at - made.created_at == datetime.timedelta(minutes=30)
+    assert made.started_at is made.ended_at is made.ender_id is None
+    assert made.creator_id == str(get_whoami.sync(client=client).key_id)
+    job_id = submitted(backend="qpu.forte-1", session_id=made.id)
+    assert ended(job_id).session_id == made.id
+    found = get_session.sync(made.id, client=client)
+    assert (found.status, found.started_at is None) == ("started", False)
+    listed = get_sessions.sync(client=client, active=True)
+    assert made.id in {session.id for session in listed.sessions}
+    assert listed.organization_id == made.organization_id
+    assert [job.id for job in get_session_jobs.sync(made.id, client=client).jobs] == [job_id]
+    assert [job.id for job in get_jobs.sync(client=client, session_id=made.id).jobs] == [job_id]
+    over = end_session.sync(made.id, client=client)
+    assert (over.status, over.active, over.ender_id) == ("ended", False, made.creator_id)
+    assert made.id in {session.id for session in get_sessions.sync(client=client, active=False).sessions}
+    raises(BadRequestError, lambda: submitted(backend="qpu.forte-1", session_id=made.id))
+    raises(NotFoundError, lambda: get_session.sync("nowhere", client=client))
+    raises(NotFoundError, lambda: end_session.sync("nowhere", client=client))
+
+
+@check
+def session_managers() -> None:
+    """The SDK's own manager, waiting and awaiting; a full session refuses the next job."""
+    with SessionManager(client, "simulator", max_jobs=1, max_time=10, max_cost=2.5) as session:
+        assert session.status() == "created"
+        job_id = submitted(session_id=session.session_id)
+        raises(BadRequestError, lambda: submitted(session_id=session.session_id))
+        ended(job_id)
+        assert session.status() == "ended"
+    assert SessionManager.from_id(client, session.session_id).status() == "ended"
+
+    async def awaited() -> None:
+        async with SessionManager(client, "qpu.aria-1") as session:
+            assert await session.async_status() == "created"
+        assert await session.async_status() == "ended"
+
+    asyncio.run(awaited())
 
 
 @check

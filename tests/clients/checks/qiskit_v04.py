@@ -508,10 +508,50 @@ def many_circuits_at_once() -> None:
 
 
 @check
-def sessions_are_refused_clearly() -> None:
-    """There are no sessions: the client sees the vendor's 404, not a broken job."""
-    error = raises(exceptions.IonQAPIError, lambda: Session(aria, max_jobs=3))
-    assert error.status_code == 404, error
+def sessions() -> None:
+    """Opened with every kind of limit, entered, used, left; status and usage are what the SDK reads."""
+    with Session(aria, max_jobs=3, max_time="10m", max_cost=5) as session:
+        assert session.status() == "created"
+        details = session.details()
+        assert details["settings"]["duration_limit_min"] == 10
+        assert details["settings"]["cost_limit"] == {"value": 5, "unit": "usd"}
+        job = aria.run(spelled(1, 2), shots=100)
+        assert job.result().get_counts()
+        assert session.status() == "started"
+        assert session.usage() > 0
+        assert aria.client.retrieve_job(job.job_id())["session_id"] == session.session_id
+    assert session.status() == "ended"
+    error = raises(exceptions.IonQAPIError, lambda: session.run(spelled(1, 2), shots=10))
+    assert error.status_code == 400, error
+    session.close()  # idempotent
+    again = Session.from_id(session.session_id, backend=aria)
+    assert again.status() == "ended"
+    assert Session.from_id("nowhere", backend=aria).status() is None  # it looks at no HTTP status
+
+
+@check
+def session_of_one_job() -> None:
+    """Its limit reached, the next job is refused and the session is over; also on the simulator, by its SDK name."""
+    session = Session(simulator, max_jobs=1, max_time=30)
+    assert session.run(spelled(1, 2), shots=10).result().get_counts()
+    error = raises(exceptions.IonQAPIError, lambda: session.run(spelled(1, 2), shots=10))
+    assert error.status_code == 400, error
+    assert session.status() == "ended"
+
+
+@check
+def a_session_left_by_an_error_cancels_what_is_queued() -> None:
+    """The SDK asks for the queued jobs by the word of its own, and cancels them."""
+
+    def fail() -> None:
+        with Session(aria) as session:
+            left.append(session)
+            aria.run([spelled(value, 8) for value in range(200)], shots=1000)
+            raise KeyError(session.session_id)
+
+    left: list[Session] = []
+    raises(KeyError, fail)
+    assert left[0].status() == "ended"
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ async def test_a_feed_needs_a_key_and_an_allowed_origin(service: Service, client
         (stranger, {}, 401),
         (client, {"Origin": "https://elsewhere.example"}, 403),
         (client, {"Origin": "null"}, 403),
+        (client, {"Origin": "http://["}, 403),
     ):
         with pytest.raises(WSServerHandshakeError) as refused:
             await asker.session.ws_connect("/events/v1", headers=headers)

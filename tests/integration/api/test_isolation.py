@@ -38,6 +38,9 @@ async def test_a_foreign_id_answers_like_an_unknown_one(service: Service, prefix
     job_ids = [await owner.submit(NOISY), await owner.submit({**NOISY, "backend": "aria-1"}), await owner.submit(MULTI)]
     for job_id in job_ids:
         await service.orchestrator.wait(job_id, timeout_s=10)
+    session_ids = []
+    if route.path.startswith("/sessions"):
+        session_ids = [(await owner.ask("POST", "/v0.4/sessions", {"backend": "simulator"}))[1]["id"]]
     if "characterizations" in route.path:
         assert (await other.raw(route.method, filled(prefix, route, CALIBRATION)))[0] == 200
         job_ids = []
@@ -46,12 +49,18 @@ async def test_a_foreign_id_answers_like_an_unknown_one(service: Service, prefix
     for job_id in job_ids:
         assert await other.raw(route.method, filled(prefix, route, job_id), body_of(route, job_id)) == missing
         assert (await owner.ask("GET", f"/v0.4/jobs/{job_id}"))[1]["status"] == "completed"
+    for session_id in session_ids:
+        assert await other.raw(route.method, filled(prefix, route, session_id)) == missing
+        assert (await owner.ask("GET", f"/v0.4/sessions/{session_id}"))[1]["active"] is True
 
 
 async def test_lists_hold_own_jobs_only(service: Service) -> None:
     """No filter and no cursor reaches into another project."""
     owner, other = await service.client(), await service.client("other")
-    parent = await owner.submit(MULTI)
+    session = (await owner.ask("POST", "/v0.4/sessions", {"backend": "simulator"}))[1]["id"]
+    parent = await owner.submit({**MULTI, "session_id": session})
+    assert (await other.ask("GET", "/v0.4/sessions"))[1]["sessions"] == []
+    assert (await other.ask("GET", f"/v0.4/jobs?session_id={session}"))[1]["jobs"] == []
     for version, name in (("v0.4", "ids"), ("v0.3", "id")):
         for query in ("", f"?{name}={parent}", f"?parent_job_id={parent}"):
             assert (await other.ask("GET", f"/{version}/jobs{query}"))[1]["jobs"] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,54 +20,17 @@ from orchestrator.events import EventKind
 from orchestrator.notify.abc import Attempted, ChannelContext, Verdict
 from orchestrator.notify.channels import webhook
 from orchestrator.notify.channels.webhook import WebhookChannel
-from orchestrator.testing.channel_checks import AT_MS, HOSTILE_NAMES, Bench, notification
+from orchestrator.testing.channel_checks import HOSTILE_NAMES, Bench, notification
 from orchestrator.testing.channel_suite import ChannelConformance
-from orchestrator.testing.clock import ManualClock
+from tests.receiver import Receiver, receiving
 
 SETTINGS = {"allow_http": True, "allow_private": ["127.0.0.0/8"], "ports": ["1-65535"]}
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Receiver:
-    """A server that keeps what it gets; `answer` decides what it says."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.answer: Handler = self._fine
-        self.port = 0
-
-    async def _fine(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(status=204)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        self.requests.append((request.path, headers, await request.read()))
-        return await self.answer(request)
-
-    def says(self, status: int, **headers: str) -> None:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            return web.Response(status=status, headers={name.replace("_", "-"): text for name, text in headers.items()})
-
-        self.answer = answer
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", made.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    made.port = runner.addresses[0][1]
-    yield made
-    await runner.cleanup()
+    async with receiving() as made:
+        yield made
 
 
 @asynccontextmanager
@@ -163,16 +126,6 @@ async def test_statuses(receiver: Receiver, status: int, verdict: Verdict) -> No
     assert answer.verdict is verdict
     assert str(status) in answer.detail
     assert len(receiver.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("120", 120.0), ("0", 0.0), ("99999999", 86_400.0), ("Thu, 01 Jan 2026 00:01:00 GMT", 60.0),
-     ("Thu, 01 Jan 2015 00:00:00 GMT", 0.0), ("soon", None), ("-5", None), ("9" * 99, None), ("٣", None)],
-)  # fmt: skip
-def test_retry_after(value: str, expected: float | None) -> None:
-    """Seconds and dates are understood, nonsense is not, and nobody may ask for more than a day."""
-    assert webhook.retry_after(value, ManualClock(AT_MS)) == expected
 
 
 async def test_retry_after_is_passed_on(receiver: Receiver) -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,28 @@ def test_events_are_printed_from_a_cursor_on(run: Run, door: list[str]) -> None:
     assert [event["cursor"] for event in rest[:-1]] == [event["cursor"] for event in events[2:]]
     shown = run("events", "--job", job_id, "--kind", "job.completed", "--kind", "job.ready", *door).lines
     assert [line.split()[1:3] for line in shown] == [["job.ready", job_id], ["job.completed", job_id]]
+
+
+def test_a_session_is_followed(run: Run, door: list[str], server: Server) -> None:
+    """Jobs join a session as they are submitted, and its events are chosen by it."""
+    request = urllib.request.Request(  # noqa: S310 - a server of our own
+        f"{server.url}/v0.4/sessions",
+        data=b'{"backend": "simulator"}',
+        headers={"Authorization": f"apiKey {server.key}"},
+    )
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        session = json.load(answer)["id"]
+    (outside,) = run("submit", "-", *door, text=FLIP).lines
+    (job_id,) = run("submit", "-", "--session", session, *door, text=FLIP).lines
+    run("watch", job_id, outside, *door)
+    *events, live = run("events", "--session", session, "--json", *door).documents
+    assert ([(event["job_id"], event["kind"]) for event in events], live["type"]) == (
+        [(job_id, kind) for kind in STEPS],
+        "live",
+    )
+    refused = run("submit", "-", "--session", session, "--backend", "qpu.aria-1", *door, text=FLIP)
+    assert (refused.code, refused.out) == (3, "")
+    assert "session_backend" in refused.err
 
 
 def test_following_outlives_the_server(run: Run, serve: Serve) -> None:

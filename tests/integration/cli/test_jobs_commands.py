@@ -95,6 +95,20 @@ def test_cancel_tells_how_each_job_stands(run: Run, door: list[str]) -> None:
     assert (unknown.code, unknown.err) == (3, "error: not_found: job not found\n")
 
 
+def test_both_doors_tell_the_same(run: Run, server: Server) -> None:
+    """Whoever asks, a job and a page of jobs are the same documents; keys and projects have times of the same form."""
+    http, owner = ["--url", server.url, "--key", server.key], ["--data", str(server.data)]
+    for text in (BELL, THREE):
+        (job_id,) = run("submit", "-", *http, text=text).lines
+        run("watch", job_id, *http)
+        assert run("jobs", job_id, "--json", *http).document == run("jobs", job_id, "--json", *owner).document
+    page = run("jobs", "--json", "--limit", "5", *http).document
+    assert page == run("jobs", "--json", "--limit", "5", *owner).document
+    for accounts in ("keys", "projects"):
+        (first, *_) = run(accounts, "list", "--json", *owner).document
+        assert len(first["created_at"]) == len(page["jobs"][0]["submitted_at"])
+
+
 def test_backends_are_listed(run: Run, door: list[str]) -> None:
     """All installed backends, with their width."""
     widths = {each["backend"]: each["qubits"] for each in run("backends", "--json", *door).document}

@@ -11,7 +11,15 @@ import pytest
 from aiohttp import web
 
 from orchestrator import Circuit, Gate
-from orchestrator.client import Client, FeedPlace, FeedUnavailable, PartlySubmitted, RemoteError, Unreachable
+from orchestrator.client import (
+    Client,
+    FeedLive,
+    FeedPlace,
+    FeedUnavailable,
+    PartlySubmitted,
+    RemoteError,
+    Unreachable,
+)
 from orchestrator.errors import JobFailed
 
 BELL = Circuit(qubits=2, gates=(Gate("h", (0,)), Gate("x", (1,), (0,))))
@@ -112,6 +120,51 @@ async def test_a_lost_answer_is_asked_for_again_under_the_same_key(start: Start)
         assert len(clock.taken) == 3
         await client.submit(BELL)
         assert len(set(cloud.keys)) == 2  # another submit is another job
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "least"),
+    [
+        (503, "7", 7.0),
+        (429, "Thu, 01 Jan 1970 00:00:09 GMT", 9.0),
+        (429, "86400", 120.0),
+        (503, "soon", 0.0),
+        (502, "7", 0.0),
+    ],
+)
+async def test_a_server_says_when_to_come_again(start: Start, status: int, asked: str, least: float) -> None:
+    """`Retry-After` of a 429 or 503 is waited for, up to two minutes, and the jitter comes after it."""
+    clock, answers = Pauses(), [status]
+
+    async def backends(_: web.Request) -> web.Response:
+        if not answers:
+            return web.json_response([])
+        body = {"code": "rate_limited", "message": "later"}
+        return web.json_response(body, status=answers.pop(), headers={"Retry-After": asked})
+
+    async with Client(await start(("GET", "/v0.4/backends", backends)), "key", clock=clock) as client:
+        assert await client.persist(client.backends) == []
+    (taken,) = clock.taken
+    assert least <= taken <= least + 0.4
+
+
+async def test_a_feed_that_is_overrun_says_when_to_come_again(start: Start) -> None:
+    """On the way back into the feed a 429 is waited for, not taken for a refusal."""
+    clock, answers = Pauses(), [101, 429, 503, 101]
+
+    async def feed(request: web.Request) -> web.StreamResponse:
+        if (status := answers.pop(0)) != 101:
+            return web.Response(status=status, headers={"Retry-After": "30"})
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str('{"type":"live","cursor":"e:4"}')
+        await socket.close(code=1001)
+        return socket
+
+    url = await start(("GET", "/events/v1", feed))
+    async with Client(url, "key", clock=clock) as client, aclosing(client.events()) as frames:
+        assert [await anext(frames), await anext(frames)] == [FeedLive(cursor="e:4")] * 2
+    assert [30.0 <= taken <= 32.0 for taken in clock.taken] == [False, True, True]
 
 
 async def test_tries_come_to_an_end_and_refusals_are_none(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -21,6 +22,9 @@ from orchestrator.api.v03.routes import SURFACE as V03
 from orchestrator.api.v04.routes import SURFACE as V04
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import JobStatus
+from orchestrator.testing.adapter_kit import CHECKS, Bench
+from orchestrator.testing.adapter_kit.checks import name_of, promise_of
+from tests.integration.docs import adapter_reference
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -203,3 +207,20 @@ def test_every_resource_is_documented() -> None:
     for surface in (V04, V03):
         for path in {f"{surface.prefix}/{route.path.split('/')[1]}" for route in surface.routes}:
             assert path in text, path
+
+
+def test_the_adapter_reference_is_the_contract() -> None:
+    """docs/adapter-reference.md has every member of an adapter once, explained, and says what the code says."""
+    assert sorted(sum(adapter_reference.GROUPS.values(), ())) == sorted(adapter_reference.members())
+    written = adapter_reference.PAGE.read_text("utf-8")
+    assert written == adapter_reference.page(), "python -m tests.integration.docs.adapter_reference writes it anew"
+    assert [line for line in written.splitlines() if re.search(r"\|\s*\|$", line)] == []
+
+
+def test_every_promise_of_adapters_is_documented() -> None:
+    """docs/conformance.md has a row for each check of the kit, with its promise, and for no other."""
+    text = (ROOT / "docs" / "conformance.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", text.partition("## The promises")[2], re.MULTILINE)
+    assert rows == [(name_of(check), promise_of(check)) for check in CHECKS]
+    members = re.findall(r"^\| `([a-z_]+)` \|", text.partition("## The bench")[2].partition("## ")[0], re.MULTILINE)
+    assert ["make", *members] == [field.name for field in dataclasses.fields(Bench)]

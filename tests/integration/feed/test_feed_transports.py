@@ -186,6 +186,81 @@ async def test_an_expired_cursor_gets_a_snapshot_to_go_on_from(service: Service,
         assert (await told(socket, "job.completed"))[-1]["job_id"] == held
 
 
+async def opened_session(client: Client, backend: str = "simulator") -> str:
+    """The id of a new session."""
+    _, session = await client.ask("POST", "/v0.4/sessions", {"backend": backend})
+    session_id: str = session["id"]
+    return session_id
+
+
+async def test_a_session_stands_for_its_jobs(service: Service, client: Client) -> None:
+    """In history as live, over both transports, children included; with other filters all have to hold."""
+    one, two = await opened_session(client), await opened_session(client)
+    async with client.session.ws_connect(f"/events/v1?session={one}") as chosen:
+        await told(chosen)
+        await finished(service, client)
+        parent = await finished(service, client, {**MULTI, "session_id": one})
+        other = await finished(service, client, {**BELL, "session_id": two})
+        live: list[Frame] = []
+        with anyio.fail_after(10):
+            while not live or (live[-1]["job_id"], live[-1]["kind"]) != (parent, "job.completed"):
+                live.append(read((await chosen.receive()).data))
+    frames = await history(client, "")
+    family = [frame for frame in frames if parent in {frame["job_id"], frame["parent_id"]}]
+    assert len({frame["job_id"] for frame in family}) == 4
+    assert live == await history(client, f"session={one}") == family
+    assert [frame for _, frame in await past(client, f"cursor=earliest&session={one}")] == family
+    both = [frame for frame in frames if {parent, other} & {frame["job_id"], frame["parent_id"]}]
+    assert await history(client, f"session={one}&session={two}") == both
+    assert await history(client, f"session={one}&job={other}") == []
+    assert await history(client, f"session={one}&session={two}&job={other}&kind=job.ready") == [
+        frame for frame in both if (frame["job_id"], frame["kind"]) == (other, "job.ready")
+    ]
+    stranger = await service.client("other")
+    assert await history(stranger, f"session={one}") == await history(stranger, "session=unknown") == []
+    many = "&".join(f"session={number}" for number in range(101))
+    status, answer = await client.ask("GET", f"/events/v1?{many}")
+    assert (status, answer["code"]) == (422, "session_out_of_range")
+
+
+async def test_a_session_cursor_that_expired_gets_the_sessions_jobs(service: Service, client: Client) -> None:
+    """The snapshot holds the jobs of the session with their children, whatever became of them, and no others."""
+    session_id, empty = await opened_session(client), await opened_session(client)
+    await finished(service, client)
+    cursor = (await history(client, ""))[0]["cursor"]
+    await service.orchestrator.store.trim(2**60, 100)
+    await client.submit({**BELL, "name": "hold"})
+    parent = await finished(service, client, {**MULTI, "session_id": session_id})
+    held = await client.submit({**BELL, "name": "hold", "session_id": session_id})
+    query = f"session={session_id}&session={empty}&session=unknown"
+    frames = [frame async for _, frame in stream(client, query, **{"Last-Event-ID": cursor})]
+    assert [frame["type"] for frame in frames] == ["gap", "close"]
+    snapshot = frames[0]["snapshot"]
+    children = [job["id"] for job in snapshot["jobs"] if job["parent_id"] == parent]
+    assert {job["id"] for job in snapshot["jobs"]} == {parent, held, *children}
+    assert (len(children), snapshot["backends"], snapshot["truncated"]) == (3, [], False)
+
+
+async def test_places_in_line_of_a_session(service: Service, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feed of a session is told of the places of all its waiting jobs, and of no others."""
+    monkeypatch.setattr(places, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(places, "HEAD", 1)
+    session_id = await opened_session(client)
+    for _ in range(6):
+        await client.submit({**BELL, "name": "hold"})
+    mine = {await client.submit({**BELL, "name": "hold", "session_id": session_id}) for _ in range(3)}
+    waiting = {place.job.id for place in service.orchestrator.forecast()}
+    assert mine <= waiting
+    async with client.session.ws_connect(f"/events/v1?queue=true&session={session_id}") as socket:
+        await told(socket)
+        seen: set[str] = set()
+        while seen < mine:
+            seen.add((await told(socket, "queue"))[-1]["job_id"])
+        assert seen == mine
+        service.adapter.held.set()
+        assert {frame["job_id"] for frame in await told(socket, "job.completed")} <= mine
+
+
 async def test_places_in_line(service: Service, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks is told where waiting jobs stand, once when live and when it changes; nobody else is."""
     monkeypatch.setattr(places, "INTERVAL_S", 0.0)

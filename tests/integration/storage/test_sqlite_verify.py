@@ -45,7 +45,7 @@ async def report(path: Path, sql: str) -> Report:
 
 DONE, RUNS, GONE, CHILD = (f"'job-{number:08d}'" for number in (1, 2, 3, 4))
 PARENT = "'job-00000004-parent'"
-AGAIN = "SELECT sequence + 100, kind, at, job_id, parent_id, project_id, backend, attempt, 'started', after, data"
+AGAIN = "SELECT sequence + 100, kind, at, job_id, parent_id, project_id, backend, attempt, 'started', after, data, NULL"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ async def test_sound_tables_are_sound(path: Path) -> None:
 async def test_much_damage_is_counted(path: Path) -> None:
     """Beyond the first hundred problems only their number is told."""
     numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {TOLD + 50})"
-    row = "100 + i, 'job.ready', 0, 'x' || i, '', '', '', 0, 'ready', 'ready', NULL"
+    row = "100 + i, 'job.ready', 0, 'x' || i, '', '', '', 0, 'ready', 'ready', NULL, NULL"
     sql = f"{numbers} INSERT INTO events SELECT {row} FROM n"
     problems = (await report(path, sql)).problems
     assert len(problems) == TOLD + 1

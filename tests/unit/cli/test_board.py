@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.cli.board import Board, fraction
-from orchestrator.client import FeedEvent, JobInfo
+from orchestrator.client import FeedEvent, FeedPlace, JobInfo
 from orchestrator.lifecycle import JobStatus
+from orchestrator.testing.clock import ManualClock
 
 S = JobStatus
 
@@ -81,3 +82,53 @@ def test_the_table_fits_a_small_terminal() -> None:
     """Nothing is wider than 80 columns, however long the names."""
     board = Board([job("a", name="n" * 100)])
     assert max(map(len, drawn(board))) <= 80
+
+
+def test_a_waiting_job_shows_its_place_and_when_it_starts() -> None:
+    """Place and prediction stand there while it waits, the time left shrinks by itself; the start ends that."""
+    clock = ManualClock(100_000)
+    board = Board([job("a")], clock)
+    board.notice(event("a", "submitted", S.SUBMITTED, 99_000))
+    board.notice(event("a", "ready", S.READY, 99_004))
+    board.line_up(FeedPlace(job_id="a", backend="simulator", position=3, estimated_start=173_000))
+    board.line_up(FeedPlace(job_id="b", backend="simulator", position=4))
+    assert drawn(board)[-1].split()[-7:] == ["ready", "#3", "4", "ms", "in", "1", "min"]
+    clock.advance(60)
+    assert drawn(board)[-1].split()[-3:] == ["in", "13", "s"]
+    board.notice(event("a", "started", S.STARTED, 160_000))
+    board.line_up(FeedPlace(job_id="a", backend="simulator", position=1, estimated_start=161_000))
+    assert drawn(board)[-1].split()[-4:] == ["4", "ms", "1.0", "min"]
+
+
+def test_a_running_job_shows_when_it_ends() -> None:
+    """At the pace it had; a place in line is not shown where nothing is predicted."""
+    clock = ManualClock(10_000)
+    board = Board([job("a")], clock)
+    board.notice(event("a", "ready", S.READY, 0))
+    board.line_up(FeedPlace(job_id="a", backend="simulator", position=1))
+    assert "#1" in drawn(board)[-1]
+    assert " in " not in drawn(board)[-1]
+    board.notice(event("a", "started", S.STARTED, 0))
+    board.notice(event("a", "progress", S.STARTED, 10_000, fraction=0.25))
+    assert drawn(board)[-1].endswith(" in 30 s")
+    clock.advance(12)
+    assert drawn(board)[-1].endswith(" in 18 s")
+    board.notice(event("a", "requeued", S.READY, 23_000))
+    assert drawn(board)[-1].split()[-2:] == ["◔", "ready"]
+
+
+def test_a_crowded_row_fits_a_small_terminal() -> None:
+    """State, place, progress and estimate are whole on 80 columns."""
+    clock = ManualClock(10_000)
+    board = Board([job("a", name="n" * 100), job("b")], clock)
+    for job_id in "ab":
+        board.notice(event(job_id, "submitted", S.SUBMITTED, 0))
+        board.notice(event(job_id, "ready", S.READY, 900))
+    board.line_up(FeedPlace(job_id="a", backend="simulator", position=99, estimated_start=69_000))
+    board.notice(event("b", "started", S.STARTED, 1_000))
+    board.notice(event("b", "progress", S.STARTED, 10_000, fraction=0.135))
+    waiting, running = drawn(board)[-2:]
+    assert "◔ ready #99" in waiting
+    assert waiting.rstrip().endswith("in 59 s")
+    assert running.endswith(" in 58 s")
+    assert max(map(len, (waiting, running))) <= 80

@@ -76,6 +76,20 @@ async def test_a_vouched_attempt_runs_as_long_as_it_likes() -> None:
         assert (await service.wait(job.id)).attempt == 1
 
 
+async def test_a_loop_that_stood_still_costs_nobody_a_lease() -> None:
+    """Who could not be asked, because one adapter blocked everybody, is not taken for lost."""
+    clock, adapter = ManualClock(), ScriptedAdapter(held=True)
+    async with serving(adapter, clock=clock, lease_s=9.0) as service:
+        job = await submit(service)
+        await adapter.until_seen(1)
+        await turns(20)
+        clock.advance(100.0)
+        await clock.advanced(30.0)
+        adapter.release()
+        job = await service.wait(job.id)
+        assert (job.attempt, job.failed_attempts) == (1, 0)
+
+
 async def test_an_adapter_that_hangs_in_a_heartbeat_loses_its_own_leases_only() -> None:
     """Nobody else's limits, retries or leases wait for it."""
 

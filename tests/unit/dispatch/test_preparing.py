@@ -1,19 +1,29 @@
 """The work of ``submitted``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.backends.abc import Attempt, Prepared
 from orchestrator.circuits import ir
+from orchestrator.errors import BackendFault, CanceledByBackend, ExecutionError, InfrastructureFault, UserFault
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Failure, Job
 from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving
 from orchestrator.testing.clock import ManualClock
 from orchestrator.testing.uncertain import turns
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Tracebacks in colour take longer than all the rest."""
+    with capture_logs():
+        yield
+
 
 COMPILED = ir.dumps(ir.Circuit(qubits=1, gates=(ir.Gate("gpi", (0,), params=(0.0,)),), gateset="native"))
 
@@ -29,12 +39,14 @@ class Compiling(ScriptedAdapter):
         self.may_compile.set()
 
     async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+        if "hang" in map(_name, attempts):
+            await anyio.sleep_forever()
         self.asked.append([attempt.id for attempt in attempts])
         await self.may_compile.wait()
         good = Prepared(compiled=COMPILED, predicted_execution_ms=7, native_gates_1q=1, warnings=("slow",))
         answers: list[Any] = [self.bad if attempt.job.spec.name == "bad" else good for attempt in attempts]
         for answer in answers:
-            if isinstance(answer, Exception):
+            if isinstance(answer, BaseException):
                 raise answer
         return answers if self.bad != "short" or "bad" not in map(_name, attempts) else answers[1:]
 
@@ -70,6 +82,7 @@ async def test_a_failure_of_compilation_is_the_jobs() -> None:
     "bad",
     [
         RuntimeError("broken"),
+        SystemExit(1),
         None,
         "short",
         Prepared(compiled=b"\xff"),
@@ -151,4 +164,47 @@ async def test_too_wide_a_circuit_is_accepted_and_failed() -> None:
         assert statuses == [JobStatus.FAILED, JobStatus.CANCELED]
         assert slow.asked == []
         assert instant.seen == []
+        assert (await service.verify()).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code", "tries"),
+    [
+        (UserFault("no such gate", "UnsupportedGate"), JobStatus.FAILED, "UnsupportedGate", 1),
+        (BackendFault("the compiler is confused"), JobStatus.FAILED, "CompilationError", 1),
+        (InfrastructureFault("no licence server"), JobStatus.FAILED, "InternalError", 3),
+        (ExecutionError("", "unsaid"), JobStatus.FAILED, "CompilationError", 1),
+        (CanceledByBackend("closed for today"), JobStatus.CANCELED, None, 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_a_fault_of_preparing_decides_what_becomes_of_the_job(
+    fault: ExecutionError, status: JobStatus, code: str | None, tries: int
+) -> None:
+    """The job's own fault ends it at once, the infrastructure's after some tries; the operator's cancels it."""
+    clock, adapter = ManualClock(), Compiling(fault)
+    async with serving(adapter, clock=clock) as service:
+        job = await service.submit(FLIP, backend="scripted", name="bad")
+        await clock.advanced(10.0)
+        job = await service.wait(job.id)
+        assert job.status is status
+        assert (job.outcome.failure and job.outcome.failure.code) == code
+        assert len(adapter.asked) == tries
+        assert (await service.verify()).problems == ()
+
+
+async def test_a_prepare_that_hangs_fails_its_own_jobs_and_preparing_goes_on() -> None:
+    """A batch beyond the limit is tried one by one; who hangs alone fails after its tries, the others are ready."""
+    clock, adapter = ManualClock(), Compiling()
+    async with serving(adapter, clock=clock, prepare_limit_s=20.0) as service:
+        jobs = [await service.submit(FLIP, backend="scripted", name=name) for name in ("first", "a", "hang", "b")]
+        await clock.advanced(45.0)  # the batch, then the one alone
+        for index in (0, 1, 3):
+            assert (await service.wait(jobs[index].id)).status is JobStatus.COMPLETED
+        await clock.advanced(60.0)
+        job = await service.wait(jobs[2].id)
+        message = "preparing took longer than 20 s"
+        assert job.outcome.failure == Failure(code="CompilationError", message=message)
+        late = await service.submit(FLIP, backend="scripted")
+        assert (await service.wait(late.id)).status is JobStatus.COMPLETED
         assert (await service.verify()).problems == ()

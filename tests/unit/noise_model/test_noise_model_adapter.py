@@ -25,6 +25,7 @@ from orchestrator_noise_model.job import execute
 from orchestrator_noise_model.task import CALL, Task
 
 EXAMPLE = Path(__file__).parents[3] / "configs" / "noise.example.toml"
+FLIP = Circuit(qubits=1, gates=(Gate("x", (0,)),))
 BELL = Circuit(qubits=2, gates=(Gate("h", (0,)), Gate("x", (1,), (0,))))
 WIDE = Circuit(qubits=26, gates=tuple(Gate("h", (wire,)) for wire in range(26)) * 8)
 
@@ -183,6 +184,32 @@ async def test_wide_circuits_do_not_delay_tiny_ones() -> None:
         workers.release.set()
         await until(lambda: len(line.outcomes) == 24)
         tasks.cancel_scope.cancel()
+
+
+async def test_what_the_adapter_itself_gets_wrong_fails_its_jobs_and_serving_goes_on() -> None:
+    """An answer that cannot be decoded is no crash of the backend: tiny or wide, the job fails and the next is run."""
+
+    class Broken(Workers):
+        async def run(self, call: str, payloads: Sequence[bytes], **limits: Any) -> list[bytes | ExecutionError]:
+            answers = await super().run(call, payloads, **limits)
+            return [b"{" if payload in spoiled else answer for payload, answer in zip(payloads, answers, strict=True)]
+
+    workers = Broken()
+    workers.release.set()
+    adapter = await opened(workers)
+    tiny, wide, good = attempt("tiny", FLIP), attempt("wide", WIDE), attempt("good", BELL)
+    spoiled = {adapter._payload(tiny), adapter._payload(wide)}
+    (simulator,) = adapter.capabilities()
+    line = Line([tiny, wide, good])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(adapter.serve, simulator, cast("Ready", line), cast("Emit", line))
+        await until(lambda: len(line.outcomes) == 3)
+        tasks.cancel_scope.cancel()
+    assert isinstance(line.outcomes["good"], Result)
+    for name in ("tiny", "wide"):
+        outcome = line.outcomes[name]
+        assert isinstance(outcome, ExecutionError)
+        assert outcome.failure_code == "InternalError"
 
 
 async def test_cancel_stops_a_wide_job() -> None:

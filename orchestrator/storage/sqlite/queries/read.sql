@@ -15,7 +15,6 @@ WHERE project_id = :project AND parent_id IS NULL AND deleted_at IS NULL
   AND (:before IS NULL OR id < :before)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
   AND (:backends IS NULL OR backend IN (SELECT value FROM json_each(:backends)))
-  AND (:session IS NULL OR session_id = :session)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: listed_by_ids
@@ -35,6 +34,14 @@ WHERE parent_id = :parent AND project_id = :project AND deleted_at IS NULL
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
   AND (:backends IS NULL OR backend IN (SELECT value FROM json_each(:backends)))
   AND (:session IS NULL OR session_id = :session)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: listed_by_session
+SELECT * FROM jobs
+WHERE session_id = :session AND project_id = :project AND parent_id IS NULL AND deleted_at IS NULL
+  AND (:before IS NULL OR id < :before)
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+  AND (:backends IS NULL OR backend IN (SELECT value FROM json_each(:backends)))
 ORDER BY id DESC LIMIT :limit;
 
 -- name: input
@@ -75,6 +82,14 @@ ORDER BY sequence LIMIT :limit;
 SELECT * FROM events
 WHERE job_id IN (SELECT value FROM json_each(:jobs)) AND sequence > :after
   AND (:project IS NULL OR project_id = :project)
+  AND (:sessions IS NULL OR session_id IN (SELECT value FROM json_each(:sessions)))
+  AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
+ORDER BY sequence LIMIT :limit;
+
+-- name: events_of_session
+SELECT * FROM events
+WHERE session_id = :session AND sequence > :after
+  AND (:project IS NULL OR project_id = :project)
   AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
 ORDER BY sequence LIMIT :limit;
 
@@ -90,6 +105,31 @@ SELECT id, name, created_at FROM projects ORDER BY id;
 -- name: keys
 SELECT id, project_id, name, digest, created_at, revoked_at FROM keys ORDER BY id;
 
+-- name: session
+SELECT body FROM sessions WHERE id = ? AND project_id = ?;
+
+-- name: sessions
+SELECT body FROM sessions WHERE project_id = ? ORDER BY id DESC LIMIT ?;
+
+-- name: sessions_active
+SELECT body FROM sessions WHERE project_id = ? AND ended_at IS NULL ORDER BY id DESC LIMIT ?;
+
+-- name: sessions_ended
+SELECT body FROM sessions WHERE project_id = ? AND ended_at IS NOT NULL ORDER BY id DESC LIMIT ?;
+
+-- name: sessions_expired
+SELECT body FROM sessions WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= ?
+ORDER BY expires_at LIMIT ?;
+
+-- name: sessions_closing
+SELECT body FROM sessions WHERE closing ORDER BY id LIMIT ?;
+
+-- name: next_expiry
+SELECT min(expires_at) FROM sessions WHERE ended_at IS NULL AND expires_at IS NOT NULL;
+
+-- name: verify_sessions
+SELECT body FROM sessions ORDER BY id;
+
 -- name: calibrated
 SELECT DISTINCT backend FROM characterizations;
 
@@ -104,6 +144,9 @@ WHERE backend = :backend AND (:start IS NULL OR recorded_at >= :start) AND (:end
 
 -- name: characterization
 SELECT body FROM characterizations WHERE id = ?;
+
+-- name: standings
+SELECT backend, status, reason, paused FROM standings ORDER BY backend;
 
 -- name: verify_events
 SELECT * FROM events ORDER BY sequence;

@@ -14,7 +14,7 @@ UPDATE inputs SET compiled = ? WHERE job_id = ?;
 INSERT INTO results (job_id, body) VALUES {(?, ?)};
 
 -- name: insert_events
-INSERT INTO events VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)};
+INSERT INTO events VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)};
 
 -- name: move
 -- An UPDATE writes every index anew whose columns or condition it names, changed or not, so there are three moves, and
@@ -62,6 +62,21 @@ INSERT INTO idempotency (project_id, key, digest, job_id) VALUES (?, ?, ?, ?);
 SELECT parent_id, status, count(*) FROM jobs
 WHERE parent_id IN (SELECT value FROM json_each(?)) GROUP BY parent_id, status;
 
+-- name: load_sessions
+SELECT body FROM sessions WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: add_session
+INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: put_session
+INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, closing = excluded.closing, body = excluded.body;
+
+-- name: queued_in_session
+SELECT * FROM jobs INDEXED BY jobs_active_in_session
+WHERE session_id = ? AND completed_at IS NULL AND status IN ('submitted', 'ready') AND children = 0
+ORDER BY id LIMIT ?;
+
 -- name: put_project
 INSERT INTO projects (id, name, created_at) VALUES (?, ?, ?);
 
@@ -71,6 +86,10 @@ ON CONFLICT (id) DO UPDATE SET name = excluded.name, revoked_at = excluded.revok
 
 -- name: put_characterization
 INSERT INTO characterizations (id, backend, recorded_at, body) VALUES (?, ?, ?, ?);
+
+-- name: put_standing
+INSERT INTO standings (backend, status, reason, paused) VALUES (?, ?, ?, ?)
+ON CONFLICT (backend) DO UPDATE SET status = excluded.status, reason = excluded.reason, paused = excluded.paused;
 
 -- name: trimmed_roots
 SELECT id FROM jobs
@@ -97,6 +116,13 @@ DELETE FROM idempotency WHERE job_id IN (SELECT value FROM json_each(?));
 
 -- name: delete_jobs
 DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: trim_sessions
+DELETE FROM sessions WHERE id IN (
+    SELECT id FROM sessions AS old
+    WHERE ended_at IS NOT NULL AND ended_at < ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.session_id = old.id)
+    ORDER BY ended_at LIMIT ?
+);
 
 -- name: set_meta
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;

@@ -1,0 +1,154 @@
+"""What is installed beside the core, and what an adapter says about itself.
+
+A plugin is trusted code, never trusted to work: one that is missing or broken becomes a name and a reason.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from orchestrator.backends.abc import Adapter, AdapterContext
+from orchestrator.backends.discovery import GROUP as BACKENDS
+from orchestrator.clock import SystemClock, uuid7_factory
+from orchestrator.errors import AdapterUnavailable
+from orchestrator.notify.registry import GROUP as CHANNELS
+from orchestrator.settings import Settings
+from orchestrator.workers.pool import WorkerPool
+
+KINDS: Final = {BACKENDS: "backends", CHANNELS: "channels"}
+
+
+class Plugin(msgspec.Struct, frozen=True, kw_only=True):
+    """An installed plugin, or one that the configuration names and nobody has installed.
+
+    Attributes:
+        loads: ``yes``, or ``no: `` and the reason.
+        enabled: ``yes`` if a server with that configuration uses it, else ``no``.
+    """
+
+    plugin: str
+    kind: str
+    distribution: str = ""
+    version: str = ""
+    loads: str
+    enabled: str
+
+
+def plugins(settings: Settings) -> list[Plugin]:
+    """Every plugin, in the order of kinds and names. Imports them all."""
+    found = []
+    for group, kind in KINDS.items():
+        points = {point.name: point for point in entry_points(group=group)}
+        wanted = settings.backends if group == BACKENDS else settings.notify.channels
+        enabled = set(wanted) if wanted or group == CHANNELS else set(points)
+        for name in sorted(points.keys() | enabled):
+            point = points.get(name)
+            found.append(
+                Plugin(
+                    plugin=name,
+                    kind=kind,
+                    distribution=point.dist.name if point and point.dist else "",
+                    version=point.dist.version if point and point.dist else "",
+                    loads="no: not installed" if point is None else _loads(point),
+                    enabled="yes" if name in enabled else "no",
+                )
+            )
+    return found
+
+
+def _loads(point: EntryPoint) -> str:
+    try:
+        load(point)
+    except AdapterUnavailable as problem:
+        return f"no: {problem.reason}"
+    return "yes"
+
+
+def load(point: EntryPoint) -> Any:
+    """What an entry point names.
+
+    Raises:
+        AdapterUnavailable: It cannot be imported, or is not there.
+    """
+    return _guarded(point.name, point.load)
+
+
+def is_installed(name: str) -> bool:
+    """Whether an adapter of that name is installed, working or not."""
+    return name in {point.name for point in entry_points(group=BACKENDS)}
+
+
+def adapter_factory(name: str) -> Callable[[], Adapter]:
+    """What makes an adapter: an installed plugin by its name, or ``module:Class`` from the path or this folder.
+
+    Raises:
+        AdapterUnavailable: There is none of that name, or it is broken; says why.
+    """
+    if ":" in name:
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        point = EntryPoint(name=name, value=name, group=BACKENDS)
+        if not all(part.isidentifier() for part in name.replace(":", ".", 1).split(".")):
+            raise AdapterUnavailable(name, "an adapter is written as package.module:Class")
+    else:
+        installed = {point.name: point for point in entry_points(group=BACKENDS)}
+        if name not in installed:
+            known = ", ".join(sorted(installed)) or "none"
+            raise AdapterUnavailable(name, f"not installed; installed: {known}")
+        point = installed[name]
+    factory = load(point)
+
+    def make() -> Adapter:
+        made = _guarded(name, factory)
+        if not isinstance(made, Adapter):
+            raise AdapterUnavailable(name, f"{point.value} does not make an Adapter")
+        if not isinstance(getattr(made, "name", None), str):
+            raise AdapterUnavailable(name, "its class has no `name`")
+        return made
+
+    make()
+    return make
+
+
+def _guarded(name: str, step: Callable[[], Any]) -> Any:
+    """Run a step of the author's code; also one that ends the interpreter only fails."""
+    try:
+        return step()
+    except (Exception, SystemExit) as error:
+        raise AdapterUnavailable(name, f"{type(error).__name__}: {error}") from error
+
+
+@asynccontextmanager
+async def opened(adapter: Adapter, settings: Mapping[str, Any], name: str) -> AsyncIterator[Adapter]:
+    """The adapter, opened with these settings as a server without a data folder would, and closed in the end.
+
+    Raises:
+        AdapterUnavailable: It cannot be opened.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        workers = await stack.enter_async_context(WorkerPool(1, clock))
+        stack.push_async_callback(adapter.aclose)
+        try:
+            await adapter.open(
+                AdapterContext(clock=clock, new_id=uuid7_factory(clock), workers=workers, settings=settings)
+            )
+        except Exception as error:
+            raise AdapterUnavailable(name, f"{type(error).__name__}: {error}") from error
+        yield adapter
+
+
+def settings_type(adapter: Adapter) -> type[msgspec.Struct] | None:
+    """The settings an adapter takes, where it tells: a struct ``Settings`` of its class, or beside it."""
+    module = import_module(type(adapter).__module__)
+    found = getattr(adapter, "Settings", None) or getattr(module, "Settings", None)
+    return found if inspect.isclass(found) and issubclass(found, msgspec.Struct) else None

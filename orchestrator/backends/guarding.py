@@ -1,0 +1,106 @@
+"""What an adapter's code raises, caught where it is called: it fails a job, never the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from orchestrator.errors import BackendFault, ExecutionError
+from orchestrator.model import Result
+
+if TYPE_CHECKING:
+    from orchestrator.backends.abc import Attempt
+
+log = structlog.get_logger()
+
+Outcome = Result | ExecutionError
+
+
+class Escaped(Exception):
+    """An adapter's code raised what no ``except Exception`` catches, such as `SystemExit`."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.name = type(error).__name__
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Code of an adapter inside: whatever it raises leaves as an `Exception`.
+
+    What is not the adapter's passes: Ctrl-C, and a cancel that somebody asked of this task. A `CancelledError`
+    that nobody asked for, of a task of the adapter's own, is an error like any other.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Escaped(error) from error
+    except (Exception, GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise Escaped(error) from error
+
+
+def name_of(error: Exception) -> str:
+    """The name of what was raised, for people."""
+    return error.name if isinstance(error, Escaped) else type(error).__name__
+
+
+def reason_of(error: Exception) -> str:
+    """What was raised and what it says, for people; taken out of groups that hold nothing else."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, Escaped) else f"{type(error).__name__}: {error}"
+
+
+def _told(error: Exception) -> ExecutionError | None:
+    """What the adapter said, also where a task group of its own has wrapped that."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, MemoryError):
+        return BackendFault("needs more memory than is available")
+    return error if isinstance(error, ExecutionError) else None
+
+
+def execution_error(error: Exception) -> ExecutionError:
+    """What an exception of an adapter's code makes of an attempt: what it says, or ``InternalError``; logged then."""
+    if (told := _told(error)) is not None:
+        return told
+    log.error("adapter raised", exc_info=error)
+    return ExecutionError("InternalError", f"the backend raised {name_of(error)}")
+
+
+async def guarded(run: Awaitable[Result]) -> Outcome:
+    """The answer of one execution, every exception of the author's code turned into an `ExecutionError`."""
+    try:
+        with contained():
+            return await run
+    except Exception as error:
+        return execution_error(error)
+
+
+async def guarded_batch(
+    run_batch: Callable[[Sequence[Attempt]], Awaitable[Sequence[Outcome]]], attempts: Sequence[Attempt]
+) -> list[Outcome]:
+    """One answer per attempt, whatever the author's code does.
+
+    A batch that raises, or answers too few or too many, is run again one by one: a bad job fails alone.
+    """
+    try:
+        with contained():
+            outcomes = list(await run_batch(attempts))
+        if len(outcomes) == len(attempts):
+            return outcomes
+        error = ExecutionError("InternalError", f"the backend gave {len(outcomes)} answers for {len(attempts)} jobs")
+    except Exception as raised:
+        error = execution_error(raised)
+    if len(attempts) == 1:
+        return [error]
+    return [(await guarded_batch(run_batch, [attempt]))[0] for attempt in attempts]

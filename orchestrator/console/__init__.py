@@ -1,0 +1,1 @@
+"""Pages for people, over the public API: what they show and do, any client could with the same key."""

@@ -1,0 +1,51 @@
+"""Finding an adapter by its name, as the command line gives it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from orchestrator.backends.abc import Adapter
+from orchestrator.backends.discovery import GROUP
+from orchestrator.errors import AdapterUnavailable
+from orchestrator.settings import load
+
+
+def found_adapter(name: str, folder: Path | None = None) -> Callable[[], Adapter]:
+    """The class (or function) that makes an adapter.
+
+    Args:
+        name: Of an entry point of an installed plugin, or ``module:Class``.
+        folder: Where to look for modules first; stays on the import path.
+
+    Raises:
+        AdapterUnavailable: Nothing of that name is installed, or the module has no such member.
+        Exception: Whatever importing it raises.
+    """
+    module, colon, member = name.partition(":")
+    if not colon:
+        installed = {point.name: point for point in entry_points(group=GROUP)}
+        if name not in installed:
+            known = ", ".join(sorted(installed)) or "none"
+            raise AdapterUnavailable(name, f"not installed; installed: {known}; others are named as module:Class")
+        loaded = installed[name].load()
+    else:
+        if folder is not None and str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+        loaded = getattr(import_module(module), member, None)
+    if not callable(loaded):
+        raise AdapterUnavailable(name, f"{module} has nothing of that name to call")
+    make: Callable[[], Adapter] = loaded
+    return make
+
+
+def table_of(make: Callable[[], Adapter], file: str | None) -> Mapping[str, Any]:
+    """The adapter's table of a file of settings; empty without one."""
+    if file is None:
+        return {}
+    name = getattr(make, "name", None) or make().name
+    return load(Path(file), environment={}).plugins.get(name, {})

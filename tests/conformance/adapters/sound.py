@@ -1,0 +1,158 @@
+"""Adapters that keep their promises, in each form, to break them one by one."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from orchestrator.backends.abc import (
+    Adapter,
+    AdapterContext,
+    Attempt,
+    Capabilities,
+    Emit,
+    Prepared,
+    Ready,
+)
+from orchestrator.backends.guarding import guarded
+from orchestrator.circuits import ir
+from orchestrator.circuits.gates import matrix
+from orchestrator.errors import ExecutionError, UserFault
+from orchestrator.model import Characterization, Failure, Result
+
+
+def amplitudes(circuit: ir.Circuit) -> dict[int, complex]:
+    """The state of a circuit that begins in all zeros; bit k of a key is qubit k."""
+    state: dict[int, complex] = {0: 1 + 0j}
+    for gate in circuit.gates:
+        rows = matrix(gate, circuit.gateset)
+        after: dict[int, complex] = {}
+        for key, amplitude in state.items():
+            if not all(key >> wire & 1 for wire in gate.controls):
+                after[key] = after.get(key, 0j) + amplitude
+                continue
+            column = 0
+            for wire in gate.targets:
+                column = 2 * column + (key >> wire & 1)
+            rest = key & ~sum(1 << wire for wire in gate.targets)
+            for row, entries in enumerate(rows):
+                bits = sum((row >> place & 1) << wire for place, wire in enumerate(reversed(gate.targets)))
+                after[rest | bits] = after.get(rest | bits, 0j) + amplitude * entries[column]
+        state = after
+    return state
+
+
+class Sound(Adapter):
+    """One coroutine per job: an exact simulator of few qubits."""
+
+    name = "sound"
+    declared: ClassVar[dict[str, Any]] = {}
+
+    def capabilities(self) -> Sequence[Capabilities]:
+        return [
+            Capabilities(**{"backend": "sound", "qubits": 4, "physics": "exact", "concurrency": 2, **self.declared})
+        ]
+
+    async def run(self, attempt: Attempt) -> Result:
+        await anyio.sleep(0.001)
+        return self.measured(attempt)
+
+    def circuit(self, attempt: Attempt) -> ir.Circuit:
+        return attempt.circuit
+
+    def rng(self, attempt: Attempt) -> random.Random:
+        return random.Random(attempt.job.spec.seed)
+
+    def measured(self, attempt: Attempt) -> Result:
+        circuit, shots = self.circuit(attempt), attempt.job.spec.shots
+        probabilities = {key: abs(value) ** 2 for key, value in amplitudes(circuit).items() if abs(value) > 1e-9}
+        counts: dict[int, int] = {}
+        for key in self.rng(attempt).choices(list(probabilities), list(probabilities.values()), k=shots):
+            counts[key] = counts.get(key, 0) + 1
+        return Result(qubits=circuit.qubits, probabilities=probabilities, counts=counts, execution_ms=1)
+
+
+class SoundBatch(Sound):
+    """Batches."""
+
+    declared: ClassVar[dict[str, Any]] = {"batch": 4}
+
+    async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        await anyio.sleep(0.001)
+        return [self.measured(attempt) for attempt in attempts]
+
+
+class SoundStream(Sound):
+    """The full form: a QPU that compiles, tells progress, is calibrated, vouches for what it runs."""
+
+    declared: ClassVar[dict[str, Any]] = {
+        "instant_prepare": False,
+        "native_gates": ("gpi", "gpi2", "ms"),
+        "kind": "qpu",
+        "concurrency": 1,
+    }
+
+    async def open(self, context: AdapterContext) -> None:
+        self.context = context
+        self.running: set[Attempt] = set()
+        known = context.characterizations.get("sound")
+        self.calibration = known or Characterization(
+            id=context.new_id(),
+            backend="sound",
+            recorded_at=context.clock.now_ms(),
+            qubits=4,
+            connectivity=list(itertools.combinations(range(4), 2)),
+            fidelity={"1q": {"median": 1.0}, "2q": {"median": 1.0}},
+            timing={"1q": 0.001},
+        )
+
+    def initial_characterizations(self) -> Sequence[Characterization]:
+        return [self.calibration]
+
+    async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+        answers: list[Prepared | Failure] = []
+        for attempt in attempts:
+            await checkpoint()
+            names = {gate.name for gate in attempt.circuit.gates}
+            foreign = attempt.circuit.gateset == "native" and names - set(self.declared["native_gates"])
+            if foreign:
+                answers.append(Failure(code="UnsupportedGate", message=f"no {', '.join(sorted(foreign))}"))
+            else:
+                answers.append(Prepared(compiled=attempt.input, native_gates_1q=len(attempt.circuit.gates)))
+        return answers
+
+    def circuit(self, attempt: Attempt) -> ir.Circuit:
+        if attempt.compiled is None:
+            raise UserFault("the job has no compiled circuit")
+        return ir.loads(attempt.compiled)
+
+    async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+        while True:
+            for attempt in await ready.take(1, start=False):
+                await self.serve_one(attempt, emit)
+
+    async def serve_one(self, attempt: Attempt, emit: Emit) -> None:
+        with self.stoppable(attempt) as scope:
+            self.running.add(attempt)
+            try:
+                if not await emit.started([attempt]):
+                    return
+                outcome = await guarded(self.step(attempt, emit))
+            finally:
+                self.running.discard(attempt)
+        if not scope.cancelled_caught:
+            await emit.finished([(attempt, outcome)])
+
+    async def step(self, attempt: Attempt, emit: Emit) -> Result:
+        for part in (0.25, 0.5, 0.75):
+            await anyio.sleep(0.001)
+            await emit.progress(attempt, part)
+        return self.measured(attempt)
+
+    async def heartbeat(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+        return [attempt for attempt in attempts if attempt in self.running]

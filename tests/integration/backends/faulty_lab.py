@@ -1,0 +1,209 @@
+"""Adapters that go wrong, each in its own way; installed as a distribution by `test_faulty_adapters`.
+
+Imported by worker processes too: nothing here but the contract.
+"""
+
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import anyio
+
+from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities
+from orchestrator.errors import CanceledByBackend, UserFault
+from orchestrator.model import Result
+
+#: A thread of `HangsInThread` is there; lets them go.
+entered, released = threading.Event(), threading.Event()
+
+
+def in_worker() -> bool:
+    return "orchestrator.workers.child" in sys.orig_argv
+
+
+class Lab(Adapter):
+    """Serves a backend of its own name, well."""
+
+    limits: ClassVar[dict[str, Any]] = {}
+
+    async def open(self, context: AdapterContext) -> None:
+        self.answer = context.settings.get("answer", 0)
+
+    def capabilities(self) -> Sequence[Capabilities]:
+        return [Capabilities(backend=self.name, qubits=4, concurrency=2, **self.limits)]
+
+    async def run(self, attempt: Attempt) -> Any:
+        return self.good(attempt)
+
+    def good(self, attempt: Attempt) -> Result:
+        outcome = self.answer
+        counts = {outcome: attempt.job.spec.shots}
+        return Result(qubits=2, probabilities={outcome: 1.0}, counts=counts, warnings=(f"process {os.getpid()}",))
+
+
+class Isolated(Lab):
+    """Well, in a worker process."""
+
+    name = "isolated"
+    isolation = "worker"
+
+
+class IsolatedPlain(Lab):
+    """Well, in a thread of a worker process."""
+
+    name = "isolated_plain"
+    isolation = "worker"
+
+    def run(self, attempt: Attempt) -> Any:
+        return self.good(attempt)
+
+
+class Neighbour(Lab):
+    name = "neighbour"
+
+
+class FailsToOpen(Lab):
+    name = "fails_to_open"
+
+    async def open(self, context: AdapterContext) -> None:
+        raise RuntimeError("no such device")
+
+
+class ExitsAtOpen(Lab):
+    name = "exits_at_open"
+
+    async def open(self, context: AdapterContext) -> None:
+        sys.exit("no such device")
+
+
+class CannotBeIsolated(Lab):
+    name = "cannot_be_isolated"
+    isolation = "worker"
+
+    async def cancel(self, attempt: Attempt) -> None:
+        await super().cancel(attempt)
+
+
+class Hangs(Lab):
+    name = "hangs"
+    limits: ClassVar[dict[str, Any]] = {"run_limit_s": 0.2}
+
+    async def run(self, attempt: Attempt) -> Any:
+        await anyio.sleep_forever()
+
+
+class HangsInThread(Hangs):
+    """In the server, and not in a worker process."""
+
+    name = "hangs_in_thread"
+
+    def run(self, attempt: Attempt) -> Any:
+        if not in_worker():
+            entered.set()
+            released.wait()
+        return self.good(attempt)
+
+
+class HangsIsolated(Hangs):
+    name = "hangs_isolated"
+    isolation = "worker"
+
+    def run(self, attempt: Attempt) -> Any:
+        time.sleep(3600)
+
+
+class Answers(Lab):
+    """Answers what no result can be; the job's name says which."""
+
+    name = "answers"
+
+    async def run(self, attempt: Attempt) -> Any:
+        half = attempt.job.spec.shots // 2
+        answers: dict[str | None, Any] = {
+            "counts": Result(qubits=2, probabilities={0: 1.0}, counts={0: half}),
+            "nan": Result(qubits=2, probabilities={0: math.nan}),
+            "inf": Result(qubits=2, probabilities={0: math.inf}),
+            "negative": Result(qubits=2, probabilities={-1: 1.0}),
+            "wide": Result(qubits=2, probabilities={4: 1.0}),
+            "text": "0b11",
+            "nothing": None,
+            "member": Result(qubits="2", probabilities={0: 1.0}),  # type: ignore[arg-type]
+            "object": Result(qubits=2, probabilities={0: object()}),  # type: ignore[dict-item]
+        }
+        return answers[attempt.job.spec.name]
+
+
+class AnswersIsolated(Answers):
+    name = "answers_isolated"
+    isolation = "worker"
+
+
+class Unheard(BaseException):
+    """What no ``except Exception`` catches."""
+
+
+class Raises(Lab):
+    """Raises what the job's name says."""
+
+    name = "raises"
+
+    async def run(self, attempt: Attempt) -> Any:
+        errors: dict[str | None, BaseException] = {
+            "exit": SystemExit(1),
+            "unheard": Unheard(),
+            "value": ValueError("odd"),
+            "user": UserFault("too hot", "InvalidInput"),
+            "canceled": CanceledByBackend("maintenance"),
+            "memory": MemoryError(),
+        }
+        raise errors[attempt.job.spec.name]
+
+
+class RaisesPlain(Raises):
+    name = "raises_plain"
+
+    def run(self, attempt: Attempt) -> Any:
+        coroutine = super().run(attempt)
+        coroutine.send(None)
+
+
+class RaisesIsolated(Raises):
+    name = "raises_isolated"
+    isolation = "worker"
+
+
+class Kills(Lab):
+    """Kills its process, unless the job is named ``well``."""
+
+    name = "kills"
+    isolation = "worker"
+
+    def run(self, attempt: Attempt) -> Any:
+        if attempt.job.spec.name != "well":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.good(attempt)
+
+
+class Floods(Lab):
+    name = "floods"
+    isolation = "worker"
+    isolated_memory_mb = 64
+
+    def run(self, attempt: Attempt) -> Any:
+        return [bytearray(2**28) for _ in range(40)]
+
+
+class Blocks(Lab):
+    """Blocks the event loop of the server, and not that of a worker process."""
+
+    name = "blocks"
+
+    async def run(self, attempt: Attempt) -> Any:
+        if not in_worker():
+            time.sleep(0.15)  # noqa: ASYNC251 - that is the fault
+        return self.good(attempt)
