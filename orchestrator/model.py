@@ -7,6 +7,8 @@ collector (``gc=False``): frozen, they cannot refer to themselves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,12 +23,15 @@ MULTI_CIRCUIT: Final = "ionq.multi-circuit.v1"
 #: Limits of the vendor contract (reference, sections 2, 4 and 6).
 MAX_SHOTS: Final = 1_000_000
 MAX_SEED: Final = 2**31 - 1
+#: The noise model that is none.
+IDEAL: Final = "ideal"
+_MONEY: Final = Decimal("0.000001")
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A noise model by name; `seed` (1 to 2**31 - 1) makes its counts reproducible."""
 
-    model: str = "ideal"
+    model: str = IDEAL
     seed: int | None = None
 
 
@@ -54,6 +59,24 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unit: str = "usd"
 
 
+#: Where nothing is priced; the contract wants a figure of every job that is done.
+FREE: Final = Cost(value=0.0)
+
+
+def money(amount: Decimal) -> float:
+    """An amount to a millionth of its unit: finer than any rate card, coarse enough to show no noise of floats."""
+    return float(amount.quantize(_MONEY, ROUND_HALF_UP))
+
+
+def total(costs: Iterable[Cost | None]) -> Cost | None:
+    """What is known of the costs, in all; None where that is nothing, or not in one unit."""
+    known = [cost for cost in costs if cost is not None]
+    units = {cost.unit for cost in known}
+    if len(units) != 1:
+        return None
+    return Cost(value=money(sum((Decimal(str(cost.value)) for cost in known), Decimal(0))), unit=units.pop())
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Sizes known at submission.
 
@@ -63,6 +86,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
         circuits: One, or the children of a parent.
         gates_1q: One-qubit gates.
         gates_2q: Two-qubit gates, and wider ones.
+        native: Names of the gates of a native circuit, sorted, ``nop`` left out; empty for other circuits.
     """
 
     qubits: int = 0
@@ -70,6 +94,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     circuits: int = 1
     gates_1q: int = 0
     gates_2q: int = 0
+    native: tuple[str, ...] = ()
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -138,7 +163,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
         execution_ms: Duration on the backend, milliseconds (for a simulated QPU: simulated time).
         native_gates_1q: Gates of the compiled circuit, by width.
         characterization_id: The calibration the job ran under.
-        cost: What the run cost, where the backend told.
+        estimated_cost: What the run would cost by the prices at its submission; None where the backend has none.
+        cost: What the run cost: as the backend told, else by its prices; of a parent, what its children cost.
         warnings: Sentences for the submitter.
     """
 
@@ -148,6 +174,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     native_gates_1q: int | None = None
     native_gates_2q: int | None = None
     characterization_id: str | None = None
+    estimated_cost: Cost | None = None
     cost: Cost | None = None
     warnings: tuple[str, ...] = ()
 
@@ -183,6 +210,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def spent(self) -> Cost | None:
+        """What a job that is done cost, be it nothing; None of one that is not done, or never runs."""
+        if not self.terminal or self.spec.dry_run:
+            return None
+        estimated = self.outcome.estimated_cost
+        return self.outcome.cost or (FREE if estimated is None else Cost(value=0.0, unit=estimated.unit))
 
 
 class SessionStatus(StrEnum):
@@ -343,7 +378,8 @@ class BackendState(msgspec.Struct, frozen=True, kw_only=True):
         backend: Its name.
         status: As of `Standing`.
         reason: Why not, for people.
-        queued: Waiting jobs; the dispatcher fills it in, and `running`, those the adapter has in hand.
+        queued: Waiting jobs; the dispatcher fills it in.
+        running: Jobs its adapter has in hand; filled in likewise.
         average_queue_ms: How long jobs waited of late, milliseconds; filled in where the adapter does not know better.
         updated_at: When this was so, Unix milliseconds; now where it is left out.
         characterization_id: The newest calibration.

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Capabilities
-from orchestrator.backends.check import check
+from orchestrator.backends.check import check, check_family
 from orchestrator.backends.guarding import contained
 from orchestrator.backends.registry import Backends
 from orchestrator.circuits import ir
@@ -24,14 +24,17 @@ from orchestrator.errors import InvalidRequest
 from orchestrator.lifecycle import TERMINAL, JobStatus, derive_parent
 from orchestrator.model import (
     CIRCUIT,
+    IDEAL,
     MAX_SEED,
     MAX_SHOTS,
     MULTI_CIRCUIT,
+    Failure,
     Job,
     JobRequest,
     JobSpec,
     Outcome,
     Stats,
+    total,
 )
 from orchestrator.storage.abc import Draft
 from orchestrator.storage.ledger import predicted_ms
@@ -43,6 +46,9 @@ _decode = msgspec.json.Decoder(JobSpec).decode
 
 #: Requests with more gates are measured and encoded off the event loop.
 INLINE_GATES: Final = 2_000
+#: Native gates that no backend needs to have.
+_IDLE: Final = frozenset({"nop"})
+_UNPRICED: Final = Outcome()
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -65,7 +71,8 @@ def measure(circuits: Sequence[ir.Circuit], multi: bool) -> list[Measured]:
     measured = []
     for circuit in circuits:
         width, gates_1q, gates_2q = circuit_stats(circuit)
-        stats = Stats(qubits=width, declared=circuit.qubits, gates_1q=gates_1q, gates_2q=gates_2q)
+        native = tuple(sorted({gate.name for gate in circuit.gates} - _IDLE)) if circuit.gateset == "native" else ()
+        stats = Stats(qubits=width, declared=circuit.qubits, gates_1q=gates_1q, gates_2q=gates_2q, native=native)
         measured.append(Measured(ir.dumps(circuit), stats, circuit.gateset, circuit.name, circuit.registers))
     return measured
 
@@ -99,7 +106,9 @@ class Drafter:
 
     def _spec(self, request: JobRequest, capabilities: Capabilities, measured: Measured) -> JobSpec:
         """The spec as it will be read back; structs do not check their members when they are made."""
-        noise = request.noise if capabilities.noise_models else None
+        noise = request.noise
+        if noise is not None and noise.model == IDEAL and not capabilities.noise_models:
+            noise = None  # asks for nothing
         spec = JobSpec(
             backend=capabilities.backend,
             type=CIRCUIT,
@@ -128,15 +137,18 @@ class Drafter:
         base = self._spec(request, capabilities, measured[0])
         child = replace(base, metadata=None)
         children = []
+        fault = check_family(len(measured), capabilities)
         for index, one in enumerate(measured):
             spec = replace(child, name=one.name, stats=one.stats, gateset=one.gateset, registers=one.registers)
             if base.noise is None or base.noise.seed is None:
                 spec = replace(spec, seed=self.rng.randint(1, MAX_SEED))  # equal circuits, independent samples
-            children.append(self._leaf(spec, project_id, one, capabilities, parent_id=parent_id, child_index=index))
+            children.append(
+                self._leaf(spec, project_id, one, capabilities, fault, parent_id=parent_id, child_index=index)
+            )
         children = _settled(children)
         statuses = Counter(draft.job.status for draft in children)
         failed = (draft.job.outcome for draft in children if draft.job.outcome.failure is not None)
-        total = Stats(
+        sizes = Stats(
             qubits=max(one.stats.qubits for one in measured),
             declared=max(one.stats.declared for one in measured),
             circuits=len(measured),
@@ -146,13 +158,14 @@ class Drafter:
         parent = Job(
             id=parent_id,
             project_id=project_id,
-            spec=replace(base, type=MULTI_CIRCUIT, stats=total, gateset="qis", registers=None),
+            spec=replace(base, type=MULTI_CIRCUIT, stats=sizes, gateset="qis", registers=None),
             status=JobStatus.SUBMITTED,
             submitted_at=children[0].job.submitted_at,
             children=len(children),
         )
-        predicted = predicted_ms(draft.job.outcome for draft in children)
-        outcome = next(failed, Outcome(predicted_execution_ms=predicted))
+        outcomes = [draft.job.outcome for draft in children]
+        estimated = total(known.estimated_cost for known in outcomes)
+        outcome = next(failed, Outcome(predicted_execution_ms=predicted_ms(outcomes), estimated_cost=estimated))
         return [Draft(_placed(parent, derive_parent(statuses), outcome)), *children]
 
     def _leaf(
@@ -161,10 +174,12 @@ class Drafter:
         project_id: str,
         measured: Measured,
         capabilities: Capabilities,
+        fault: Failure | None = None,
         *,
         parent_id: str | None = None,
         child_index: int | None = None,
     ) -> Draft:
+        prices = capabilities.prices
         job = Job(
             id=self.new_id(),
             project_id=project_id,
@@ -173,14 +188,16 @@ class Drafter:
             submitted_at=self.clock.now_ms(),
             parent_id=parent_id,
             child_index=child_index,
+            outcome=_UNPRICED if prices is None else Outcome(estimated_cost=prices.of(spec.stats, spec.shots)),
         )
-        if not capabilities.instant_prepare:
-            return Draft(job, measured.body)
-        fault = check(spec, capabilities)
+        if fault is None:
+            if not capabilities.instant_prepare:
+                return Draft(job, measured.body)
+            fault = check(spec, capabilities)
         if fault is not None:
             return Draft(_placed(job, JobStatus.FAILED, Outcome(failure=fault)), measured.body)
         predicted = self._predicted(spec)
-        outcome = job.outcome if predicted is None else Outcome(predicted_execution_ms=predicted)
+        outcome = job.outcome if predicted is None else replace(job.outcome, predicted_execution_ms=predicted)
         status = JobStatus.COMPLETED if spec.dry_run else JobStatus.READY
         return Draft(_placed(job, status, outcome), measured.body)
 
@@ -227,9 +244,9 @@ def _check_request(request: JobRequest, capabilities: Capabilities) -> None:
     if not request.multi and len(request.circuits) != 1:
         raise InvalidRequest("several circuits need a multi-circuit job", fields=("input.circuits",))
     noise = request.noise
-    if noise is None or not capabilities.noise_models:
+    if noise is None:
         return
-    if noise.model not in capabilities.noise_models:
+    if capabilities.noise_models and noise.model not in capabilities.noise_models:
         known = ", ".join(capabilities.noise_models)
         raise InvalidRequest(f"unknown noise model; available: {known}", fields=("noise.model",))
     if noise.seed is not None and (type(noise.seed) is not int or not 1 <= noise.seed <= MAX_SEED):

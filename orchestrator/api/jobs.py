@@ -16,14 +16,13 @@ from orchestrator.api.payloads import PROBABILITIES, render, render_aggregate
 from orchestrator.api.query import Query, refuse
 from orchestrator.errors import BackendNotFound, InvalidRequest
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Job, JobRequest, Page
+from orchestrator.model import IDEAL, Job, JobRequest, Page
 from orchestrator.storage.abc import Idempotency
 
 if TYPE_CHECKING:
     from orchestrator.service import Orchestrator
 
 MAX_IDS: Final = 1_000
-IDEAL: Final = "ideal"
 _MAX_IDEMPOTENCY_KEY: Final = 255
 #: Cursors of lists are ids; they mark a place in time, whoever's job it was.
 _CURSOR: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

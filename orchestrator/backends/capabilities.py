@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Annotated
+
 import msgspec
+
+from orchestrator.model import Cost, Stats, money
+
+#: A price; the bound excludes NaN and infinity, which TOML can spell.
+Price = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 
 
 class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,26 +23,30 @@ class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
     qubits: int
 
 
-class Prices(msgspec.Struct, frozen=True, kw_only=True):
+class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run costs: ``max(job_minimum, shots * (gates_1q * gate_1q + gates_2q * gate_2q))``, in `unit`.
 
-    The form of the vendor's rate card (reference, section 11).
+    The form of the vendor's rate card (reference, section 11). Gates are those of the circuit as submitted, so that
+    whoever submits can reckon the price; wider gates count as two-qubit gates. Each circuit of a job is a run.
 
     Attributes:
         unit: A currency code, or ``credit``.
         gate_1q: Price of one one-qubit gate of one shot.
         gate_2q: The same of a two-qubit gate.
-        job_minimum: Least price of a job.
+        job_minimum: Least price of a run.
     """
 
-    unit: str = "usd"
-    gate_1q: float = 0.0
-    gate_2q: float = 0.0
-    job_minimum: float = 0.0
+    unit: Annotated[str, msgspec.Meta(pattern="^[a-z]{3,10}$")] = "usd"
+    gate_1q: Price = 0.0
+    gate_2q: Price = 0.0
+    job_minimum: Price = 0.0
 
-    def of(self, *, shots: int, gates_1q: int, gates_2q: int) -> float:
-        """The price of one run."""
-        return max(self.job_minimum, shots * (gates_1q * self.gate_1q + gates_2q * self.gate_2q))
+    def of(self, stats: Stats, shots: int) -> Cost:
+        """The price of one run of a circuit of that size."""
+        gate_1q, gate_2q, least = (Decimal(str(each)) for each in (self.gate_1q, self.gate_2q, self.job_minimum))
+        return Cost(
+            value=money(max(least, shots * (stats.gates_1q * gate_1q + stats.gates_2q * gate_2q))), unit=self.unit
+        )
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +60,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         gates: Names of gates that ``GET /backends`` shows; they restrict nothing.
         native_gates: Native gates it has.
         max_shots: Most shots of one job.
-        max_circuits: Most circuits in one job.
-        noise_models: Accepted noise models by name; empty where none may be asked for.
-        error_mitigations: Names of what it can do about errors, for ``GET /backends``.
+        max_circuits: Most circuits in one job; the contract itself allows 5,000.
+        noise_models: Accepted noise models by name; where there are none, ``ideal`` asks for nothing.
+        error_mitigations: What it can do about errors: ``debiasing``, ``symmetry_verification``.
         physics: How far results follow the circuit: ``exact`` (its probabilities, but for rounding), ``noisy`` (with
             errors, as a machine or under a noise model), None where they are something else. The conformance kit
             compares with known circuits accordingly.

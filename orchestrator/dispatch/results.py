@@ -5,6 +5,7 @@ Structs do not check their members when they are made, so each answer is brought
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -19,6 +20,10 @@ _TOLERANCE: Final = 1e-6
 _MOST_BYTES: Final = 256 * 1024 * 1024
 #: Widest register; a circuit has at most that many wires.
 _MOST_QUBITS: Final = 1024
+
+#: Largest amount that still has its millionths as a float, and what names a currency.
+_MOST_MONEY: Final = 1e9
+_UNIT: Final = re.compile("[a-zA-Z]{3,10}")
 
 #: Characters of a failure's code and message.
 _LONGEST_CODE: Final = 100
@@ -113,4 +118,6 @@ def _fault(job: Job, result: Result) -> str | None:
             return f"the outcome of a shot does not fit {result.qubits} qubits"
     if result.execution_ms < 0:
         return "the execution time is negative"
+    if result.cost is not None and not (0.0 <= result.cost.value <= _MOST_MONEY and _UNIT.fullmatch(result.cost.unit)):
+        return "the cost is not an amount of a currency"
     return None

@@ -26,7 +26,7 @@ from orchestrator.errors import IdempotencyMismatch, OrchestratorError
 from orchestrator.events import KIND_OF, Event, EventKind
 from orchestrator.hooks import Delivery
 from orchestrator.lifecycle import ACTIVE, TERMINAL, Cause, JobStatus, derive_parent, path, transition
-from orchestrator.model import Characterization, Failure, Job, Outcome, Session, Standing
+from orchestrator.model import Characterization, Failure, Job, Outcome, Session, Standing, total
 from orchestrator.storage.abc import Apply, Committed, Draft, EndSession, Move, Record, Route, Submit, Write
 from orchestrator.storage.sessions import SessionTables, TouchedSessions
 
@@ -316,15 +316,18 @@ def _settle(tables: Tables, parent: Job, counts: dict[JobStatus, int], ended: in
 def _advance(tables: Tables, parent: Job, cause: Cause, now: int) -> Job:
     """The parent after `cause`, with what its children know."""
     after = moved(parent, cause, now)
+    if after.status not in TERMINAL:
+        return after
+    children = tables.children(parent.id)
+    outcomes = [child.outcome for child in children]
+    outcome = replace(after.outcome, cost=total(known.cost for known in outcomes))
     if cause is Cause.COMPLETED:
-        outcomes = [child.outcome for child in tables.children(parent.id)]
-        total = sum(outcome.execution_ms or 0 for outcome in outcomes)
-        predicted = predicted_ms(outcomes)
-        return replace(after, outcome=replace(after.outcome, execution_ms=total, predicted_execution_ms=predicted))
-    if cause is Cause.FAILED:
-        failed = (child.outcome.failure for child in tables.children(parent.id) if child.status is JobStatus.FAILED)
-        return replace(after, outcome=replace(after.outcome, failure=next(failed)))
-    return after
+        spent = sum(known.execution_ms or 0 for known in outcomes)
+        outcome = replace(outcome, execution_ms=spent, predicted_execution_ms=predicted_ms(outcomes))
+    elif cause is Cause.FAILED:
+        failed = (child.outcome.failure for child in children if child.status is JobStatus.FAILED)
+        outcome = replace(outcome, failure=next(failed))
+    return replace(after, outcome=outcome)
 
 
 def predicted_ms(outcomes: Iterable[Outcome]) -> int | None:

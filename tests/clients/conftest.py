@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import pytest
 Report = dict[str, dict[str, Any]]
 
 CHECKS = Path(__file__).with_name("checks")
+CALIBRATIONS = Path(__file__).parents[2] / "configs" / "calibrations"
 KEY = "clients_key_0123456789abcdef"
 _START_S = 60
 _SCRIPT_S = 300
@@ -32,10 +34,12 @@ INTERPRETERS = {"v04": "ORCHESTRATOR_CLIENTS_V04", "v03": "ORCHESTRATOR_CLIENTS_
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of its own, whose QPUs do not keep anyone waiting."""
+    """The address of a server of its own, whose QPUs do not keep anyone waiting, and one of which has prices."""
     folder = tmp_path_factory.mktemp("server")
-    config = folder / "config.toml"
-    config.write_text("[plugins.trapped_ion]\ntime_scale = 0.0\n")
+    config, devices = folder / "config.toml", folder / "devices"
+    config.write_text(f"[plugins.trapped_ion]\ntime_scale = 0.0\ncalibrations = {str(devices)!r}\n")
+    devices.mkdir()
+    shutil.copy(CALIBRATIONS / "lab-12.toml", devices)
     command = [sys.executable, "-c", "from orchestrator.cli import main; main()", "serve"]
     with (
         (folder / "log").open("wb") as log,

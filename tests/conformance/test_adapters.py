@@ -9,6 +9,7 @@ import pytest
 from orchestrator.backends.abc import Attempt
 from orchestrator.testing.adapter_kit import AdapterConformance, Bench
 from orchestrator.testing.adapters import ScriptedAdapter
+from orchestrator_fault.adapter import FaultAdapter
 from orchestrator_noise_model.adapter import NoiseModelAdapter
 from orchestrator_trapped_ion.adapter import TrappedIonAdapter
 
@@ -37,6 +38,23 @@ class TestScripted(AdapterConformance):
     @pytest.fixture
     def bench(self) -> Bench:
         return Bench(Scripted)
+
+
+class TestFaultless(AdapterConformance):
+    """The simple form behind the plugin `fault` with no fault drawn: nothing is to be noticed of it."""
+
+    @pytest.fixture
+    def bench(self) -> Bench:
+        return Bench(lambda: FaultAdapter(Scripted(instant_prepare=False)))
+
+
+class TestFaultlessTrappedIon(AdapterConformance):
+    """The full form behind the same."""
+
+    @pytest.fixture
+    def bench(self) -> Bench:
+        inside = {"adapter": "trapped_ion", "settings": {"time_scale": 0.0}}
+        return Bench(FaultAdapter, settings=inside, backends=("fault.qpu.aria-1",), limit_s=60.0)
 
 
 class Scripted(ScriptedAdapter):

@@ -170,12 +170,14 @@ class Client:
 
 
 @asynccontextmanager
-async def launched(*, limits: Limits | None = None, data: Path | None = None, **options: Any) -> AsyncIterator[Service]:
-    """A server on a free port, over a memory store unless there is a data folder."""
+async def launched(
+    *, limits: Limits | None = None, data: Path | None = None, beside: Sequence[Adapter] = (), **options: Any
+) -> AsyncIterator[Service]:
+    """A server on a free port, over a memory store unless there is a data folder; `beside` are more adapters."""
     adapter = Table()
     settings = Settings(dispatch=DispatchSettings(drain_s=0.0))
     async with (
-        Orchestrator.open(data, adapters=[adapter], settings=settings, **options) as orchestrator,
+        Orchestrator.open(data, adapters=[adapter, *beside], settings=settings, **options) as orchestrator,
         AsyncExitStack() as clients,
         AsyncExitStack() as server,
     ):

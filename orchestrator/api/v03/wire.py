@@ -43,6 +43,10 @@ STATUSES: Final[dict[str, tuple[JobStatus, ...]]] = {word: (status,) for status,
 SPELLING: Final = {"backend": "target"}
 
 
+#: What this version can count in.
+CURRENCIES: Final = frozenset({"usd", "credit"})
+
+
 class _ErrorMitigation(msgspec.Struct, kw_only=True):
     debias: bool | None = None
 
@@ -154,9 +158,18 @@ def job_body(job: Job, child_ids: Sequence[str]) -> dict[str, Any]:
         else {"code": outcome.failure.code, "error": outcome.failure.message, "message": outcome.failure.message},
         "warning": {"messages": outcome.warnings} if outcome.warnings else None,
         "registers": spec.registers,
-        "cost_usd": 0 if job.terminal else None,
-    }
+    } | _costs(job)
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _costs(job: Job) -> dict[str, float]:
+    """Costs by currency, as far as this version has names for them."""
+    known = {"estimated_cost": job.outcome.estimated_cost, "cost": job.spent}
+    return {
+        f"{name}_{cost.unit}": cost.value
+        for name, cost in known.items()
+        if cost is not None and cost.unit in CURRENCIES
+    }
 
 
 def _error_mitigation(settings: dict[str, Any]) -> dict[str, Any] | None:

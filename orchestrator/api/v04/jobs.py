@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -24,10 +24,7 @@ from orchestrator.api.times import iso
 from orchestrator.api.v04 import wire
 from orchestrator.errors import BackendNotFound, InvalidRequest
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import CIRCUIT, MAX_SHOTS, MULTI_CIRCUIT, Characterization, Job, JobRequest
-
-#: Nothing here costs money; the contract wants a figure where the job is done.
-_FREE: Final = {"value": 0, "unit": "usd"}
+from orchestrator.model import CIRCUIT, FREE, MAX_SHOTS, MULTI_CIRCUIT, Characterization, Job, JobRequest, Stats
 
 
 async def create(call: Call) -> web.Response:
@@ -97,12 +94,9 @@ def _resolved(call: Call, name: str) -> str:
 
 
 async def cost(call: Call) -> web.Response:
-    """What a job costs: nothing."""
+    """What a job cost, and what it was estimated to cost where its backend has prices."""
     job = await call.orchestrator.get(call.part("id"), project=call.project)
-    answer: dict[str, Any] = {"dry_run": job.spec.dry_run, "estimated_cost": _FREE}
-    if job.terminal:
-        answer["cost"] = _FREE
-    return reply(answer)
+    return reply(wire.cost_body(job))
 
 
 async def estimate(call: Call) -> web.Response:
@@ -127,17 +121,14 @@ async def estimate(call: Call) -> web.Response:
     if context["type"] not in {CIRCUIT, MULTI_CIRCUIT}:
         raise refuse("type", f"type must be {CIRCUIT}", "unknown_type")
     recorded, _ = await call.orchestrator.backends.characterizations(backend, limit=1)
+    prices = call.orchestrator.backends.capabilities(backend).prices
+    sizes = Stats(gates_1q=context["1q_gates"], gates_2q=context["2q_gates"])
     return reply(
         {
             "estimate_context": {**context, "organization": None, "project": call.project},
             "input_values": context,
             "estimated_at": iso(call.orchestrator.clock.now_ms()),
-            "estimated_unit": "usd",
-            "cost_unit": "usd",
-            "rate_card": {"id": "free", "rates": []},
-            "rate_information": {"organization": None, "cost_1q_gate": 0, "cost_2q_gate": 0, "job_cost_minimum": 0},
-            "estimated_total_cost": 0,
-            "estimated_cost": 0,
+            **wire.rates_body(backend, prices, FREE if prices is None else prices.of(sizes, context["shots"])),
             "estimated_execution_time": _execution_ms(recorded[0], context) if recorded else 0,
             "current_predicted_queue_time": call.orchestrator.backends.state(backend).average_queue_ms,
         }
@@ -193,14 +184,18 @@ async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
     orchestrator, spec = call.orchestrator, job.spec
     sources = await child_ids(orchestrator, job) or [job.id]
     circuits = [await orchestrator.circuit(source, project=call.project) for source in sources]
+    backend = orchestrator.backends.resolve(changes.backend or spec.backend)
+    noise = spec.noise if changes.noise is None else read_noise(changes.noise)
+    if changes.noise is None and not orchestrator.backends.capabilities(backend).noise_models:
+        noise = None  # where there are no models, that of the old job is not asked for
     request = JobRequest(
-        backend=changes.backend or spec.backend,
+        backend=backend,
         circuits=tuple(circuits),
         multi=spec.type == MULTI_CIRCUIT,
         shots=spec.shots if changes.shots is None else read_shots(changes.shots),
         name=spec.name if changes.name is None else changes.name,
         metadata=spec.metadata if changes.metadata is None else read_metadata(changes.metadata),
-        noise=spec.noise if changes.noise is None else read_noise(changes.noise),
+        noise=noise,
         settings=spec.settings if changes.settings is None else changes.settings,
         session_id=changes.session_id or None,  # the old job's may be over, or on another backend
         dry_run=spec.dry_run if changes.dry_run is None else changes.dry_run,

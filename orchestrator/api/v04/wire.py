@@ -21,10 +21,11 @@ from orchestrator.api.submission import (
     read_shots,
 )
 from orchestrator.api.times import iso
+from orchestrator.backends.abc import Prices
 from orchestrator.circuits.formats.ionq import read_input
 from orchestrator.errors import InvalidRequest
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import CIRCUIT, MULTI_CIRCUIT, Failure, Job, JobRequest
+from orchestrator.model import CIRCUIT, MULTI_CIRCUIT, Cost, Failure, Job, JobRequest
 
 PREFIX: Final = "/v0.4"
 _TYPES: Final = {CIRCUIT: False, MULTI_CIRCUIT: True}
@@ -145,6 +146,33 @@ def job_body(
     if outcome.warnings:
         body["warning"] = {"messages": outcome.warnings}
     return body
+
+
+def cost_body(job: Job) -> dict[str, Any]:
+    """What a job cost; no ``estimated_cost`` where its backend has no prices, no ``cost`` of what never runs."""
+    known = {"estimated_cost": job.outcome.estimated_cost, "cost": job.spent}
+    return {"dry_run": job.spec.dry_run} | {name: cost for name, cost in known.items() if cost is not None}
+
+
+def rates_body(backend: str, prices: Prices | None, estimated: Cost) -> dict[str, Any]:
+    """The members of an estimate that are about money, in the names of both generations."""
+    rates = Prices() if prices is None else prices
+    card = {
+        "cost_1q_gate": rates.gate_1q,
+        "cost_2q_gate": rates.gate_2q,
+        "job_cost_minimum": rates.job_minimum,
+    }
+    return {
+        "estimated_unit": estimated.unit,
+        "cost_unit": estimated.unit,
+        "rate_card": {
+            "id": "free" if prices is None else backend,
+            "rates": [] if prices is None else [{"sku": backend, "unit": "gates", **card}],
+        },
+        "rate_information": {"organization": None, **card},
+        "estimated_total_cost": estimated.value,
+        "estimated_cost": estimated.value,
+    }
 
 
 def full_body(listed: dict[str, Any], child_ids: Sequence[str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from orchestrator.backends.abc import (
     Prepared,
     Ready,
 )
+from orchestrator.backends.check import DEBIASING
 from orchestrator.backends.guarding import guarded
 from orchestrator.errors import ExecutionError, SettingsError
 from orchestrator.model import BackendState, Characterization, Failure, Result
@@ -257,7 +258,8 @@ def _capabilities(calibration: Calibration) -> Capabilities:
         gates=_GATES,
         native_gates=calibration.native_gates,
         physics="noisy",
-        error_mitigations=("debiasing",),
+        error_mitigations=(DEBIASING,),
         instant_prepare=False,
         cost_model=calibration.cost_model,
+        prices=calibration.prices,
     )

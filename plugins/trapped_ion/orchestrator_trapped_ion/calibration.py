@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from orchestrator.backends.abc import Prices
 from orchestrator.errors import SettingsError
 from orchestrator.model import Characterization
 
@@ -61,7 +62,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One device. `drift` is None for one that stays as it is."""
+    """One device. `drift` is None for one that stays as it is, `prices` for one whose runs are free."""
 
     backend: str
     qubits: Annotated[int, msgspec.Meta(ge=1, le=1024)]
@@ -69,7 +70,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fidelity: Fidelity
     timing: Timing
     drift: Drift | None = None
-    cost_model: str | None = None
+    cost_model: Literal["QCT", "2QGE_operations"] | None = None
+    prices: Prices | None = None
 
     def __post_init__(self) -> None:
         if not (set(self.native_gates) >= ONE_QUBIT and TWO_QUBIT & set(self.native_gates)):

@@ -1,6 +1,7 @@
-"""The compile step: check a job against the device, compile it to native gates, predict its duration.
+"""The compile step: check whether this machine can simulate a job, compile it to native gates, predict its duration.
 
-Pure Python, so that small circuits are prepared in the server process and large ones in a worker.
+What the device can do has been compared before, see `orchestrator.backends.check`. Pure Python, so that small circuits
+are prepared in the server process and large ones in a worker.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from orchestrator.backends.abc import Prepared
+from orchestrator.backends.check import DEBIASING, mitigations
 from orchestrator.circuits import ir
 from orchestrator.circuits.native import to_native
 from orchestrator.model import Failure
 from orchestrator_trapped_ion.calibration import ONE_QUBIT, TWO_QUBIT, Calibration
 from orchestrator_trapped_ion.measuring import simulation_s
 from orchestrator_trapped_ion.timing import execution_ms
-
-#: Fewest shots that can be split over variants (reference, section 10.2).
-DEBIASING_SHOTS: Final = 500
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,26 +57,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def prepare(circuit: ir.Circuit, terms: Terms) -> Verdict:
     """Check and compile; a circuit of native gates is kept as it was written."""
     calibration = terms.calibration
-    if circuit.gateset == "native":
-        foreign = sorted({gate.name for gate in circuit.gates} - set(calibration.native_gates))
-        if foreign:
-            return _failed(
-                "UnsupportedGate",
-                f"{calibration.backend} has no {', '.join(foreign)}; "
-                f"its native gates are {', '.join(calibration.native_gates)}",
-            )
     wires = len(circuit.active)
     if wires > terms.max_wires:
         return _failed(
             "SimulationError",
             f"the state of {wires} wires takes {_mebibytes(wires)} MiB; "
             f"this machine is set to at most {terms.max_wires} wires, {_mebibytes(terms.max_wires)} MiB",
-        )
-    mitigation = _requested_mitigation(terms.settings)
-    if "debiasing" in mitigation and terms.shots < DEBIASING_SHOTS:
-        return _failed(
-            "DebiasingError",
-            f"debiasing needs at least {DEBIASING_SHOTS} shots, this job has {terms.shots}",
         )
     native = to_native(circuit, calibration.entangler, opt=_optimization(terms.settings)).circuit
     seconds = simulation_s(native, calibration, terms.shots)
@@ -94,18 +79,15 @@ def prepare(circuit: ir.Circuit, terms: Terms) -> Verdict:
             predicted_execution_ms=execution_ms(native, msgspec.to_builtins(calibration.timing), terms.shots),
             native_gates_1q=sum(name in ONE_QUBIT for name in names),
             native_gates_2q=sum(name in TWO_QUBIT for name in names),
-            warnings=tuple(_WARNINGS[name] for name in mitigation),
+            warnings=(_DEBIASED,) if DEBIASING in mitigations(terms.settings) else (),
         )
     )
 
 
-_WARNINGS: Final = {
-    "debiasing": (
-        "Debiasing changed nothing: it averages over assignments of the circuit to qubits, "
-        "and all qubits of this simulated device have the same noise."
-    ),
-    "symmetry_verification": "Symmetry verification was not applied: this simulated device does not offer it.",
-}
+_DEBIASED: Final = (
+    "Debiasing changed nothing: it averages over assignments of the circuit to qubits, "
+    "and all qubits of this simulated device have the same noise."
+)
 
 
 def effort(circuit: ir.Circuit) -> int:
@@ -119,16 +101,6 @@ def _optimization(settings: dict[str, Any]) -> int:
     compilation = settings.get("compilation")
     opt = compilation.get("opt") if isinstance(compilation, dict) else None
     return 0 if opt == 0 else 1
-
-
-def _requested_mitigation(settings: dict[str, Any]) -> list[str]:
-    """Error mitigations asked for by name; `debias` is the older spelling (reference, section 10.1)."""
-    asked = settings.get("error_mitigation")
-    if not isinstance(asked, dict):
-        return []
-    names = {"debiasing": asked.get("debiasing") or asked.get("debias")}
-    names["symmetry_verification"] = asked.get("symmetry_verification")
-    return [name for name, wanted in names.items() if wanted]
 
 
 def _failed(code: str, message: str) -> Verdict:

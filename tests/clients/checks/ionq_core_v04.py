@@ -63,6 +63,7 @@ from ionq_core.models import (
     SingleCircuitJob,
 )
 from ionq_core.polling import JobFailedError
+from ionq_core.types import Unset
 
 BASE = f"{harness.URL}/v0.4"
 client = IonQClient(api_key=harness.KEY, base_url=BASE)
@@ -520,6 +521,26 @@ def accounts_and_estimates() -> None:
     today = datetime.datetime.now(datetime.UTC).date()
     usage = {"start_date": today, "end_date": today, "group_by": "project", "modality": "monthly"}
     raises(PermissionDeniedError, lambda: get_usages.sync("self", client=client, **usage))
+
+
+@check
+def costs_are_read() -> None:
+    """What a job of a priced machine will cost and did cost; of the simulator, a cost of 0 and no estimate."""
+    job = ended(submitted(backend="qpu.lab-12", shots=1000))
+    told = get_job_cost.sync(uuid=job.id, client=client)
+    assert (told.dry_run, told.cost.value, told.cost.unit) == (False, 0.5, "usd")
+    assert (told.estimated_cost.value, told.estimated_cost.unit) == (0.5, "usd")
+    assert job.cost_model == "2QGE_operations"
+    dry = get_job_cost.sync(uuid=ended(submitted(backend="qpu.lab-12", dry_run=True)).id, client=client)
+    assert (dry.dry_run, isinstance(dry.cost, Unset), dry.estimated_cost.value) == (True, True, 0.5)
+    free = get_job_cost.sync(uuid=ended(submitted()).id, client=client)
+    assert (free.cost.value, isinstance(free.estimated_cost, Unset)) == (0, True)
+    found = estimate_job_cost.sync(
+        client=client, backend="qpu.lab-12", qubits=2, shots=1000, field_1q_gates=10, field_2q_gates=10
+    )
+    assert (found.estimated_total_cost, found.estimated_unit) == (2.3, "usd")
+    [rate] = found.rate_card.rates
+    assert (rate.unit, rate.cost_1q_gate, rate.cost_2q_gate, rate.job_cost_minimum) == ("gates", 3e-5, 2e-4, 0.5)
 
 
 @check

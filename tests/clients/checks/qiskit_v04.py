@@ -469,6 +469,9 @@ def estimates_are_complete() -> None:
     assert found.exec_time > 0
     assert found.total_runtime is not None
     assert found.estimated_at.tzinfo is not None
+    priced = aria.client.estimate_job(backend="qpu.lab-12", oneq_gates=10, twoq_gates=10, qubits=3, shots=1000)
+    assert (priced.cost, priced.cost_unit) == (2.3, "usd")
+    assert priced.rate_information["job_cost_minimum"] == 0.5
 
 
 @check

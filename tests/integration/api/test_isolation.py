@@ -10,7 +10,7 @@ import pytest
 from orchestrator.api.endpoint import Access, Route
 from orchestrator.api.v03.routes import SURFACE as V03
 from orchestrator.api.v04.routes import SURFACE as V04
-from tests.contract.harness import CALIBRATION, MULTI, NOISY, Client, Service
+from tests.contract.harness import BELL, CALIBRATION, MULTI, NOISY, Client, Service
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 PARTS = {"artifact": "probabilities", "format": "ionq.native.v1", "backend": "qpu.aria-1", "organization": "x"}
@@ -35,7 +35,7 @@ def body_of(route: Route, job_id: str) -> Any:
 async def test_a_foreign_id_answers_like_an_unknown_one(service: Service, prefix: str, route: Route) -> None:
     """Status and body are equal to the byte, whatever the job is and has."""
     owner, other = await service.client(), await service.client("other")
-    job_ids = [await owner.submit(NOISY), await owner.submit({**NOISY, "backend": "aria-1"}), await owner.submit(MULTI)]
+    job_ids = [await owner.submit(NOISY), await owner.submit({**BELL, "backend": "aria-1"}), await owner.submit(MULTI)]
     for job_id in job_ids:
         await service.orchestrator.wait(job_id, timeout_s=10)
     session_ids = []

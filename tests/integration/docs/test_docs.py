@@ -165,8 +165,8 @@ def every_setting() -> Iterator[tuple[str, object]]:
 
 def every_plugin_setting() -> Iterator[tuple[str, object]]:
     """The same of the plugins in this repository."""
-    for plugin in ("noise_model", "trapped_ion"):
-        module = pytest.importorskip(f"orchestrator_{plugin}.adapter")
+    for plugin, where in (("noise_model", "adapter"), ("trapped_ion", "adapter"), ("fault", "plan")):
+        module = pytest.importorskip(f"orchestrator_{plugin}.{where}")
         for field in msgspec.structs.fields(module.Settings):
             yield f"plugins.{plugin}.{field.name}", field.default
     remote = pytest.importorskip("orchestrator_remote_cloud.settings")

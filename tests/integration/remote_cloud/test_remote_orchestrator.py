@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator import Circuit, Gate, JobStatus, Noise, Orchestrator
 from orchestrator.api.server import serve
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities, NoiseModel
-from orchestrator.backends.registry import discover
+from orchestrator.backends.discovery import discover
 from orchestrator.client import Client
 from orchestrator.errors import ExecutionError
 from orchestrator.model import Cost, JobRequest, Result

@@ -15,6 +15,8 @@ from orchestrator.events import EventKind
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Job, JobRequest, Result
 from orchestrator.service import Orchestrator
+from orchestrator.storage.abc import Move
+from orchestrator.storage.memory import MemoryStore
 from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving, zeros
 from orchestrator.testing.clock import ManualClock
 from orchestrator.testing.uncertain import turns
@@ -477,4 +479,39 @@ async def test_a_start_and_an_end_that_are_told_at_once() -> None:
         for job in [await submit(service) for _ in range(30)]:
             assert (await service.wait(job.id)).status is JobStatus.COMPLETED
             assert await kinds(service, job) == [K.JOB_SUBMITTED, K.JOB_READY, K.JOB_STARTED, K.JOB_COMPLETED]
+        await sound(service)
+
+
+class Gated(MemoryStore):
+    """Writes starts when the test lets it."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.may_start = anyio.Event()
+
+    async def apply(self, moves: Sequence[Move]) -> list[bool]:
+        if moves[0].kind is K.JOB_STARTED:
+            await self.may_start.wait()
+        return await super().apply(moves)
+
+
+async def test_a_lease_does_not_end_while_its_start_is_being_written() -> None:
+    """A store that stands still for longer than a lease strands nothing: the start is known before the lease ends."""
+
+    class Streaming(ScriptedAdapter):
+        async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+            while True:
+                self.begun(*await emit.started(await ready.take(1, start=False)))
+
+    clock = ManualClock()
+    adapter, store = Streaming(), Gated(clock)
+    adapter.vouching = False
+    async with serving(adapter, clock=clock, store=store, lease_s=9.0, retry_base_s=0.0) as service:
+        job = await submit(service)
+        await clock.advanced(60.0)
+        assert (await service.get(job.id)).status is JobStatus.READY
+        store.may_start.set()
+        await clock.advanced(90.0)
+        job = await service.get(job.id)
+        assert (job.status, job.failed_attempts) == (JobStatus.FAILED, 3)
         await sound(service)

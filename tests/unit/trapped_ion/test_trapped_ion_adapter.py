@@ -295,8 +295,8 @@ async def test_restart_goes_on_from_the_newest_recording() -> None:
 async def test_prepare_compiles_and_predicts() -> None:
     """Small circuits are prepared in process, in order; the prediction is the device's execution time."""
     bench = await opened()
-    foreign = ir.Circuit(qubits=2, gateset="native", gates=(ir.Gate("zz", (0, 1), params=(0.25,)),))
-    outcomes = await bench.adapter.prepare([attempt("a"), attempt("b", circuit=foreign, backend="qpu.aria-1")])
+    wide = ir.Circuit(qubits=36, gates=tuple(ir.Gate("h", (wire,)) for wire in range(36)))
+    outcomes = await bench.adapter.prepare([attempt("a"), attempt("b", circuit=wide, backend="qpu.forte-1")])
     assert outcomes[0] == Prepared(
         compiled=ir.dumps(GPI2), predicted_execution_ms=360, native_gates_1q=1, native_gates_2q=0
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.backends.abc import Prices
 from orchestrator.errors import SettingsError
 from orchestrator_noise_model.models import MODELS
 from orchestrator_trapped_ion.calibration import load, parse
@@ -57,6 +58,8 @@ def test_examples_override_and_add() -> None:
     assert devices["qpu.aria-1"].fidelity.two_qubit < builtin["qpu.aria-1"].fidelity.two_qubit
     assert devices["qpu.aria-2"] == builtin["qpu.aria-2"]
     assert devices["qpu.lab-12"].drift is None
+    assert devices["qpu.lab-12"].prices == Prices(gate_1q=0.00003, gate_2q=0.0002, job_minimum=0.5)
+    assert {device.prices for device in builtin.values()} == {None}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,8 @@ def test_examples_override_and_add() -> None:
     [
         ("qubits = 2", "qubits = 0", "qubits"),
         ("qubits = 2", "qubits = 2\ncolour = 'red'", "colour"),
+        ("qubits = 2", "qubits = 2\ncost_model = 'by ear'", "cost_model"),
+        ("qubits = 2", "qubits = 2\nprices = { gate_2q = -1.0 }", "prices.gate_2q"),
         ("2q = 0.99,", "2q = 1.5,", "fidelity"),
         ("t2 = 0.5", "t2 = 0.0", "timing.t2"),
         (', "ms"', "", "ms and zz"),

@@ -32,7 +32,6 @@ def native(*gates: ir.Gate) -> ir.Circuit:
 
 
 MS = ir.Gate("ms", (0, 1), params=(0.0, 0.0, 0.25))
-ZZ = ir.Gate("zz", (0, 1), params=(0.25,))
 
 
 @pytest.mark.parametrize(("backend", "entangler"), [("qpu.aria-1", "ms"), ("qpu.forte-1", "zz")])
@@ -58,15 +57,6 @@ def test_native_circuits_bypass_the_compiler() -> None:
     assert isinstance(prepared, Prepared)
     assert prepared.compiled == ir.dumps(circuit)
     assert (prepared.native_gates_1q, prepared.native_gates_2q) == (2, 1)
-
-
-@pytest.mark.parametrize(("backend", "gate"), [("qpu.aria-2", ZZ), ("qpu.forte-1", MS), ("qpu.forte-enterprise-1", MS)])
-def test_native_gates_of_another_device_are_refused(backend: str, gate: ir.Gate) -> None:
-    """A native gate that the device lacks fails the job, naming it and what there is."""
-    failure = outcome(native(gate), backend)
-    assert isinstance(failure, Failure)
-    assert failure.code == "UnsupportedGate"
-    assert f"has no {gate.name};" in failure.message
 
 
 def test_too_many_wires_for_this_machine() -> None:
@@ -104,12 +94,8 @@ def test_empty_circuit() -> None:
 
 @pytest.mark.parametrize("asked", [{"debiasing": True}, {"debias": True}, {"debiasing": {"phi_chi_twirling": {}}}])
 def test_debiasing_asked_for(asked: dict[str, Any]) -> None:
-    """Debiasing with fewer than 500 shots fails; with more, a warning says that it changes nothing here."""
-    settings = {"error_mitigation": asked}
-    failure = outcome(native(MS), shots=499, settings=settings)
-    assert isinstance(failure, Failure)
-    assert (failure.code, "500" in failure.message) == ("DebiasingError", True)
-    prepared = outcome(native(MS), shots=500, settings=settings)
+    """A warning says that debiasing changes nothing here."""
+    prepared = outcome(native(MS), shots=500, settings={"error_mitigation": asked})
     assert isinstance(prepared, Prepared)
     assert [warning.split()[0] for warning in prepared.warnings] == ["Debiasing"]
 
@@ -121,10 +107,3 @@ def test_debiasing_not_asked_for(mitigation: str) -> None:
         prepared = outcome(native(MS), shots=shots, settings={"error_mitigation": json.loads(mitigation)})
         assert isinstance(prepared, Prepared)
         assert prepared.warnings == ()
-
-
-def test_symmetry_verification_is_warned_about() -> None:
-    """A mitigation that the device does not offer is left out, and the outcome says so."""
-    prepared = outcome(native(MS), settings={"error_mitigation": {"symmetry_verification": True}})
-    assert isinstance(prepared, Prepared)
-    assert [warning.split()[0] for warning in prepared.warnings] == ["Symmetry"]
