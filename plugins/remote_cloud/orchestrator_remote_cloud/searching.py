@@ -5,6 +5,7 @@ Those who look at the same time share one search. Searches keep a growing distan
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import anyio
@@ -38,7 +39,7 @@ class Search:
         self._newcomer = anyio.Event()
         self._found: dict[str, RemoteJob] = {}
         self._asked = self._searched = self._looks = 0
-        self._next_at = 0.0
+        self._searched_at = -math.inf
 
     async def find(self, flight: Flight) -> RemoteJob | None:
         """The remote job with the flight's token, by a search that begins from now on; `leave` in the end."""
@@ -50,16 +51,23 @@ class Search:
             self._newcomer.set()
         async with self._searching:
             if self._searched < asked:
-                self._newcomer = anyio.Event()
-                if self._looks:
-                    await first(self._branch.clock, self._next_at - self._branch.clock.monotonic(), self._newcomer)
+                await self._keep_distance()
                 begun = self._asked
                 await self._search()
                 self._searched = begun
-                pause_s = min(_PAUSE_CAP_S, _PAUSE_S * 2 ** min(self._looks, 16))
                 self._looks += 1
-                self._next_at = self._branch.clock.monotonic() + pause_s
+                self._searched_at = self._branch.clock.monotonic()
             return self._found.get(flight.token)
+
+    async def _keep_distance(self) -> None:
+        """A short one where there is a newcomer, else one that grows with every look in vain."""
+        clock = self._branch.clock
+        self._newcomer = anyio.Event()
+        if self._looks:
+            pause_s = min(_PAUSE_CAP_S, _PAUSE_S * 2 ** min(self._looks, 16))
+            await first(clock, self._searched_at + pause_s - clock.monotonic(), self._newcomer)
+        if (wait_s := self._searched_at + _PAUSE_S - clock.monotonic()) > 0:
+            await clock.sleep(wait_s)
 
     def leave(self, flight: Flight) -> None:
         """It is not sought any more."""
