@@ -157,6 +157,7 @@ def capabilities(local: str, backend: RemoteBackend, settings: RemoteSettings) -
         native_gates=tuple(backend.supported_native_gates or ()),
         noise_models={name: NoiseModel(qubits=backend.qubits) for name in backend.noise_models or ()},
         error_mitigations=tuple(backend.supported_error_mitigations or ()),
+        physics=_physics(backend.backend),
         seeded=simulator,
         concurrency=settings.in_flight,
         families=True,
@@ -166,3 +167,10 @@ def capabilities(local: str, backend: RemoteBackend, settings: RemoteSettings) -
         location=backend.location,
         power_kw=backend.kw,
     )
+
+
+def _physics(target: str) -> str | None:
+    """What the contract says of backends by its own names; of others nothing is known."""
+    if target == "simulator":
+        return "exact"
+    return "noisy" if target.startswith("qpu.") else None
