@@ -14,8 +14,10 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import aiohttp
@@ -53,14 +55,22 @@ def _body(number: int, rng: random.Random) -> dict[str, Any]:
     return {**job, "name": name, "backend": backend, "shots": 100, "metadata": {"number": str(number)}}
 
 
-class _Lives:
-    """The server, one process after the other on one port."""
+class Lives:
+    """A server, one process after the other on one port.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where its data and its log are.
+        options: Further options of ``serve``.
+        environment: Further variables.
+    """
+
+    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.folder = folder
+        self.options = options
+        self.environment = environment
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: asyncio.subprocess.Process | None = None
 
@@ -69,11 +79,12 @@ class _Lives:
             **os.environ,
             "ORCHESTRATOR_BOOTSTRAP_KEY": KEY,
             "ORCHESTRATOR_PLUGINS__TRAPPED_ION__TIME_SCALE": "0",
+            **self.environment,
         }
         with (self.folder / "server.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "orchestrator.cli", "serve", "--port", str(self.port)),
-                *("--data", str(self.folder / "data"), "--log-level", "ERROR"),
+                *("--data", str(self.folder / "data"), "--log-level", "ERROR", *self.options),
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
@@ -97,12 +108,19 @@ class _Lives:
         return await self.process.wait()
 
 
-class _Load:
-    """Submitters, and what was acknowledged to them."""
+class Load:
+    """Submitters, and what was acknowledged to them.
 
-    def __init__(self, url: str, rng: random.Random) -> None:
+    Args:
+        make: From a number and the random numbers to the body of a job.
+    """
+
+    def __init__(
+        self, url: str, rng: random.Random, make: Callable[[int, random.Random], dict[str, Any]] = _body
+    ) -> None:
         self.url = url
         self.rng = rng
+        self.make = make
         self.acknowledged: dict[str, dict[str, Any]] = {}
         self.refused: Counter[int] = Counter()
         self._number = 0
@@ -111,7 +129,7 @@ class _Load:
         """Submit for ever; a connection that breaks leaves the outcome unknown and is no acknowledgement."""
         while True:
             self._number += 1
-            body = _body(self._number, self.rng)
+            body = self.make(self._number, self.rng)
             with suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async with session.post(f"{self.url}/v0.4/jobs", json=body, headers=HEADERS) as response:
                     answer = await response.json()
@@ -138,8 +156,8 @@ class _Load:
 async def rehearse(folder: Path, kills: int, submitters: int, seed: int) -> Report:
     """Kill so many times, start once more, wait, stop, and look at what is left in the folder."""
     rng, report = random.Random(seed), Report()
-    lives = _Lives(folder)
-    load = _Load(lives.url, rng)
+    lives = Lives(folder)
+    load = Load(lives.url, rng)
     answering = 0
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)) as session:
         tasks = [asyncio.create_task(load.submit(session)) for _ in range(submitters)]

@@ -4,6 +4,7 @@
 * ``cancel``: cancel public coroutines anywhere, many times; nothing is left behind.
 * ``crowd``: hundreds of websockets, some of which never read; memory, delay, and a SIGTERM with all of them open.
 * ``feed``: read a feed from many cursors while its server is killed again and again; no gap, nothing twice.
+* ``remote``: kill an orchestrator that buys from another, over a bad link; nothing is bought twice, nothing is lost.
 
 Each stops by itself, uses the loopback address and a temporary folder alone, prints what it saw, and exits with 1 if
 a promise was broken.
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import cancels, crowd, feed_rehearsal, kills
+from benchmarks import cancels, crowd, feed_rehearsal, kills, remote_rehearsal
 
 
 def main() -> None:
@@ -42,6 +43,10 @@ def main() -> None:
     feed.add_argument("--events", type=int, default=100_000)
     feed.add_argument("--readers", type=int, default=100)
     feed.add_argument("--kills", type=int, default=20)
+    remote = commands.add_parser("remote")
+    remote.add_argument("--kills", type=int, default=200)
+    remote.add_argument("--submitters", type=int, default=4)
+    remote.add_argument("--plain", action="store_true", help="speak to the other as to any cloud: no keys, no feed")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -51,6 +56,10 @@ def main() -> None:
             report = asyncio.run(kills.rehearse(Path(folder), options.kills, options.submitters, seed))
         elif options.name == "crowd":
             report = asyncio.run(crowd.rehearse(Path(folder), options.readers, options.stalled, options.seconds))
+        elif options.name == "remote":
+            report = asyncio.run(
+                remote_rehearsal.rehearse(Path(folder), options.kills, options.submitters, seed, plain=options.plain)
+            )
         elif options.name == "feed":
             report = asyncio.run(
                 feed_rehearsal.rehearse(Path(folder), options.events, options.readers, options.kills, seed)

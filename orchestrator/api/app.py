@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from orchestrator.api import health, hooks
+from orchestrator.api import bulk, health, hooks
 from orchestrator.api.endpoint import Access, Call, Context, Surface, install
 from orchestrator.api.feed import routes as feed
 from orchestrator.api.feed.hub import Hub
@@ -31,7 +31,7 @@ def create_app(
     limits: Limits | None = None,
     allowed_origins: Collection[str] | None = None,
 ) -> web.Application:
-    """The application: ``/v0.4``, ``/v0.3``, ``/events/v1``, ``/hooks/v1``, ``/jobs/{id}``, health and metrics.
+    """The application: ``/v0.4``, ``/v0.3``, the orchestrator's own routes, ``/jobs/{id}``, health and metrics.
 
     Args:
         orchestrator: Opened by the caller, and closed by the caller after the application's end.
@@ -49,14 +49,15 @@ def create_app(
     context = Context(orchestrator, figures, reader, origins)
     hub = Hub(orchestrator)
     tickets = Tickets(orchestrator.clock)
+    streams = bulk.Streams()
     figures.watch_feeds(lambda: hub.open)
     events = feed.routes(Access.KEY, hub, _project, tickets)
     app = web.Application()
-    rest = (*health.ROUTES, *events, *hooks.routes(Access.KEY, _project), *console.routes())
+    rest = (*health.ROUTES, *bulk.routes(streams), *events, *hooks.routes(Access.KEY, _project), *console.routes())
     install(app.router, (V04, V03, Surface("", rest, vendor=False)), context)
 
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
-        listeners = (tickets.revoked, hub.revoked)
+        listeners = (tickets.revoked, hub.revoked, streams.revoked)
         orchestrator.accounts.on_revoked += listeners
         yield
         for listener in listeners:
@@ -65,6 +66,7 @@ def create_app(
             figures.close()
 
     async def shutdown(_app: web.Application) -> None:
+        streams.close()
         await hub.aclose()
 
     app.cleanup_ctx.append(lifetime)

@@ -42,6 +42,7 @@ __all__ = [
     "AdapterContext",
     "Attempt",
     "Capabilities",
+    "Clock",
     "Emit",
     "NoiseModel",
     "Prepared",
@@ -59,12 +60,14 @@ class Attempt:
         number: Number of this execution, from 1; 0 while the job is being prepared.
         input: The circuit as `orchestrator.circuits.ir.dumps` wrote it.
         compiled: What `prepare` returned as compiled circuit, in the same form, or None.
+        parent: The record of a child's parent, where `Capabilities.families` is declared and the job is handed over.
     """
 
     job: Job
     number: int
     input: bytes
     compiled: bytes | None = None
+    parent: Job | None = None
 
     @property
     def id(self) -> str:
@@ -100,6 +103,9 @@ class Ready(Protocol):
 
     async def take(self, limit: int, *, start: bool = True) -> list[Attempt]:
         """Claim up to `limit` jobs; waits until there is at least one.
+
+        Where `Capabilities.families` is declared, the ready children of one parent come together, in circuit
+        order, and count as one.
 
         With `start` the claim records them as started in the same commit; without it they stay
         ``ready`` under lease until `Emit.started`.

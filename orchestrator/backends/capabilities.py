@@ -69,9 +69,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         seeded: Counts are a function of circuit, noise, shots and seed alone.
         concurrency: Attempts (or batches) running at one time.
         batch: Most attempts handed over at once.
-        families: The ready children of one parent are handed over together, whatever `batch` says.
+        families: The ready children of one parent are handed over together, whatever `batch` says; with
+            `instant_prepare` these are all that have not ended.
         cancel: Running attempts can be stopped.
-        recovers: `Adapter.recover` may answer that attempts still run after a restart.
+        recovers: `Adapter.recover` may answer that attempts still run after a restart. A stop of the server then
+            neither waits for running attempts nor puts them back.
         instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
             two events of one commit.
         run_limit_s: Longest run of one attempt, seconds; 0 for the limit of the settings.

@@ -201,6 +201,7 @@ class Client(Wire):
         jobs: Collection[str] = (),
         sessions: Collection[str] = (),
         kinds: Collection[str] = (),
+        backends: Collection[str] = (),
         places: bool = False,
     ) -> AsyncGenerator[FeedFrame]:
         """Committed events after the cursor, then live ones, without end; close it (`contextlib.aclosing`).
@@ -213,6 +214,7 @@ class Client(Wire):
             jobs: Only events of these jobs and their children.
             sessions: Only events of jobs of these sessions.
             kinds: Only events of these kinds, or families such as ``job.*``.
+            backends: Only events of these backends.
             places: Tell also where waiting jobs stand in line (`FeedPlace`).
 
         Raises:
@@ -220,7 +222,7 @@ class Client(Wire):
             FeedUnavailable: The server has no feed, refuses it, or the key was revoked.
             CursorExpired: Retention has removed events after the cursor.
         """
-        chosen = {"job": jobs, "session": sessions, "kind": kinds}
+        chosen = {"job": jobs, "session": sessions, "kind": kinds, "backend": backends}
         wishes = self._feed_params + [(name, value) for name, values in chosen.items() for value in values]
         if places:
             wishes.append(("queue", "true"))

@@ -108,10 +108,12 @@ class SyncClient:
         jobs: Collection[str] = (),
         sessions: Collection[str] = (),
         kinds: Collection[str] = (),
+        backends: Collection[str] = (),
         places: bool = False,
     ) -> Iterator[FeedFrame]:
         """See `Client.events`; leaving the loop that reads it closes the feed."""
-        frames = self._client.events(cursor, jobs=jobs, sessions=sessions, kinds=kinds, places=places)
+        chosen = {"jobs": jobs, "sessions": sessions, "kinds": kinds, "backends": backends}
+        frames = self._client.events(cursor, **chosen, places=places)
 
         async def following() -> FeedFrame:
             return await anext(frames)

@@ -93,6 +93,7 @@ class Dispatcher:
             record=self._store.record,
             standings=self._standings,
             fetch=self._fetch,
+            parent=self._parent,
             backoff=self._backoff,
         )
 
@@ -100,6 +101,9 @@ class Dispatcher:
         self, backend: str, status: JobStatus, after: str | None, limit: int
     ) -> list[tuple[Job, bytes, bytes | None]]:
         return await self._store.active(backend, status, after=after, limit=limit)
+
+    async def _parent(self, child: Job) -> Job | None:
+        return await self._store.job(child.project_id, child.parent_id) if child.parent_id is not None else None
 
     # -- commits ------------------------------------------------------------------------
 
@@ -157,6 +161,9 @@ class Dispatcher:
             elif line is not None and (lease := line.leases.of_job(job.id)) is not None:
                 line.leases.end(lease)
                 self._revoke(line, lease)
+            elif line is not None:
+                line.ready.drop(job.id)
+                line.submitted.drop(job.id)
 
     def _stranded(self, job: Job) -> None:
         """It was promised to an adapter that went while its commit was under way: ready again, in a task of its own."""
@@ -274,13 +281,20 @@ class Dispatcher:
         for line in self.lines.values():
             line.holds.put(Hold.STOPPING, "the server is stopping")
         deadline = self._clock.monotonic() + self._settings.drain_s
-        while any(len(line.leases) for line in self.lines.values()) and self._clock.monotonic() < deadline:
+        ending = [line for line in self.lines.values() if not line.capabilities.recovers]
+        while any(len(line.leases) for line in ending) and self._clock.monotonic() < deadline:
             await self._clock.sleep(POLL_S)
 
     async def put_back(self) -> None:
-        """After the lines were canceled: what still ran is ready again, and no failed attempt."""
+        """After the lines were canceled: what still ran is ready again, and no failed attempt.
+
+        What runs elsewhere stays started: the next start adopts it, see `recover`.
+        """
         for line in self.lines.values():
-            await line.interrupt("the server was stopped", counts=False)
+            if line.capabilities.recovers:
+                line.let_go()
+            else:
+                await line.interrupt("the server was stopped", counts=False)
 
     def predicted_wait_ms(self, job: Job) -> int | None:
         """Predicted run times of what is ahead of a waiting job, in all."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import anyio
+
 from orchestrator.backends.abc import Attempt
 from orchestrator.model import Job
 
@@ -20,7 +22,7 @@ class Lease:
     Attributes:
         job: The job as last committed.
         until: When the lease ends unless the adapter vouches for the attempt (monotonic seconds).
-        starting: Its start is being written; until that is known, nobody else may have the job.
+        starting: Its start is being written, and is known when this is set; until then nobody else may have the job.
         run_until: When the run limit is reached, once execution began; None for no limit.
     """
 
@@ -28,7 +30,7 @@ class Lease:
     job: Job
     until: float
     run_until: float | None = None
-    starting: bool = False
+    starting: anyio.Event | None = None
 
 
 class Leases:

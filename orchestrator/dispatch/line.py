@@ -6,6 +6,7 @@ move; news of an attempt whose lease is gone, or whose move is refused, changes 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -58,6 +59,7 @@ class Line:
         record: Writes an event that moves no job.
         standings: Where backends stand; knows why this one's jobs have to wait.
         fetch: Pages of the store's jobs of this backend in a status.
+        parent: Reads the parent of a child.
         backoff: Failed attempts of a job -> seconds to wait.
     """
 
@@ -72,6 +74,7 @@ class Line:
         record: RecordEvent,
         standings: Standings,
         fetch: Callable[[str, JobStatus, str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]],
+        parent: Callable[[Job], Awaitable[Job | None]],
         backoff: Backoff,
     ) -> None:
         self.adapter = adapter
@@ -83,6 +86,7 @@ class Line:
         self._clock = clock
         self._apply = apply
         self._record = record
+        self._parent = parent
         self._backoff = backoff
         self._promised: dict[str, tuple[Taker, bytes]] = {}
         self._keeping = anyio.Event()
@@ -92,7 +96,10 @@ class Line:
         self._standings = standings
         self._closed = False
         self.ready = WaitingQueue(
-            clock, lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit), self.leases
+            clock,
+            lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit),
+            self.leases,
+            families=capabilities.families,
         )
         self.submitted = WaitingQueue(
             clock, lambda after, limit: fetch(self.backend, JobStatus.SUBMITTED, after, limit), self.preparing
@@ -124,10 +131,32 @@ class Line:
                     self.ready.put_back(entry, 0.0)
                 continue
             attempts = [self._lease(entry) for entry in entries if entry.job.id not in self.leases]
+            if self.capabilities.families:
+                attempts = await self._with_parents(attempts)
             if start:
                 attempts = await self.started(attempts)
             if attempts:
                 return attempts
+
+    async def _with_parents(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """The attempts with their parents' records, which adapters of whole families need; those that still hold."""
+        parents: dict[str, Job | None] = {}
+        try:
+            for attempt in attempts:
+                parent_id = attempt.job.parent_id
+                if parent_id is not None and parent_id not in parents:
+                    parents[parent_id] = await self._parent(attempt.job)
+        except BaseException:  # nobody has seen these attempts
+            for attempt in attempts:
+                if (lease := self.leases.of(attempt)) is not None:
+                    self._return(lease)
+            raise
+        known = []
+        for attempt in attempts:
+            if (lease := self.leases.of(attempt)) is not None:
+                lease.attempt = dataclasses.replace(attempt, parent=parents.get(attempt.job.parent_id or ""))
+                known.append(lease.attempt)
+        return known
 
     @property
     def open(self) -> bool:
@@ -234,24 +263,34 @@ class Line:
         """See `Emit.started`."""
         now = self._clock.now_ms()
         leases = [lease for attempt in attempts if (lease := self.leases.of(attempt)) is not None]
-        waiting = [lease for lease in leases if lease.job.status is JobStatus.READY]
+        waiting = [lease for lease in leases if lease.job.status is JobStatus.READY and lease.starting is None]
+        # An adapter may tell an end while it tells the start: the second one to record it would find it recorded.
+        elsewhere = [lease.starting for lease in leases if lease.starting is not None]
+        recorded = anyio.Event()
+        for lease in waiting:
+            lease.starting = recorded
+        try:
+            await self._record_started(waiting, now)
+        finally:
+            for lease in waiting:
+                lease.starting = None
+            recorded.set()
+        for other in elsewhere:
+            await other.wait()
+        return [lease.attempt for lease in leases if self.leases.of(lease.attempt) is lease]
+
+    async def _record_started(self, waiting: Sequence[Lease], now: int) -> None:
         moves = []
         for lease in waiting:
             after = replace(moved(lease.job, Cause.STARTED, now), attempt=lease.attempt.number)
             moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
-            lease.starting = True
-        try:
-            applied = await self._write(moves) if moves else []
-        finally:
-            for lease in waiting:
-                lease.starting = False
+        applied = await self._write(moves) if moves else []
         run_until = self.run_limit()
         for lease, move, ok in zip(waiting, moves, applied, strict=True):
             if ok and self.leases.of(lease.attempt) is lease:
                 lease.job, lease.run_until = move.after, run_until
             else:
                 self.leases.end(lease)
-        return [lease.attempt for lease in leases if self.leases.of(lease.attempt) is lease]
 
     def run_limit(self) -> float | None:
         """When an execution that begins now has to be over (monotonic seconds); None for no limit."""
@@ -418,22 +457,27 @@ class Line:
                 lease.until = until
 
     async def enforce_limits(self) -> list[Lease]:
-        """End attempts past their lease or their run limit; answers those, whose adapter is yet to be told."""
+        """End attempts past their lease or their run limit; answers those, whose adapter is yet to be told.
+
+        An adapter whose executions run elsewhere is not told to stop what is only put back: the next attempt is
+        to find it.
+        """
         now = self._clock.monotonic()
         code = "SimulationTimeout" if self.capabilities.kind == "simulator" else "QuantumComputerError"
         ended = []
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:
                 error = ExecutionError(code, "the run limit was reached")
-            elif lease.until <= now and not lease.starting:
+            elif lease.until <= now and lease.starting is None:
                 error = WorkerLost("its lease ended")
             else:
                 continue
-            ended.append(lease)
             if lease.job.status is JobStatus.STARTED:
                 await self.finished([(lease.attempt, error)])
             else:
                 self._return(lease)
+            if not (self.capabilities.recovers and self.ready.holds(lease.job.id)):
+                ended.append(lease)
         return ended
 
     def _return(self, lease: Lease) -> None:

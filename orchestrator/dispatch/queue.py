@@ -10,6 +10,10 @@ left to the refill, and one before it is kept: ids are ordered by submission, co
 only nearly so, the next refill begins before the oldest job that was left to it. A reader of the store may see
 a commit before its notice arrives here, so the same job can come both ways: it is kept once, and not at all
 while it is being worked on.
+
+Where *families* go together, the children of one parent leave the queue in one piece. They were submitted in one
+commit, under ids that follow each other without a stranger's between them, so a family of which the window may lack
+a part is known by its place: at the window's end. It is read to its own end before it is handed over.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ WINDOW_BYTES: Final = 32 * 1024 * 1024
 #: Jobs read from the store at once: as many as fit the window by the size of those before, the first time few.
 PAGE: Final = 500
 FIRST_PAGE: Final = 8
+#: The window's end is no job: whose family it divides is not known.
+_UNKNOWN: Final = ""
 
 
 class Entry(NamedTuple):
@@ -54,7 +60,7 @@ class Taker:
     commit is under way, and granted after it. Whoever is promised something takes nothing else meanwhile.
 
     Attributes:
-        limit: Most jobs at once.
+        limit: Most jobs at once; where families go together, most families or single jobs.
         starts: May be promised jobs.
         promised: Jobs that are being committed for this taker.
         granted: Attempts that were, until they are picked up.
@@ -88,21 +94,26 @@ class WaitingQueue:
     Args:
         fetch: ``fetch(after_id, limit)`` reads a page of the store, oldest first.
         held: Ids being worked on now; they are not taken in.
+        families: The children of one parent go together, and count as one.
     """
 
-    def __init__(self, clock: Clock, fetch: Fetch, held: Container[str]) -> None:
+    def __init__(self, clock: Clock, fetch: Fetch, held: Container[str], *, families: bool = False) -> None:
         self._clock = clock
         self._fetch = fetch
         self._held = held
+        self._together = families
+        self._families: dict[str, dict[str, None]] = {}
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._delayed: dict[str, Entry] = {}
         self._due: list[tuple[float, str]] = []
         self._bytes = 0
         self._last_id = ""
+        self._last_parent: str | None = None
         self._behind = True
         self._missed: str | None = None
         self._page = FIRST_PAGE
         self._refilling = False
+        self._ended: set[str] = set()
         self._waiters: deque[Taker] = deque()
 
     def __len__(self) -> int:
@@ -113,6 +124,10 @@ class WaitingQueue:
         """What the window shows now, delayed entries left out."""
         return tuple(self._entries.values())
 
+    def holds(self, job_id: str) -> bool:
+        """Whether a job is in view, or put back for later."""
+        return job_id in self._entries or job_id in self._delayed
+
     def offer(self, entry: Entry) -> None:
         """A job was committed in this queue's status."""
         job_id = entry.job.id
@@ -121,8 +136,17 @@ class WaitingQueue:
             self.overlook(job_id)
             return
         self._append(entry)
-        self._last_id = max(self._last_id, job_id)
+        if job_id > self._last_id:
+            self._last_id, self._last_parent = job_id, entry.job.parent_id
         self._wake()
+
+    def drop(self, job_id: str) -> None:
+        """A job ended while it waited: it is not handed out any more."""
+        if (entry := self._entries.get(job_id)) is not None:
+            self._remove(entry)
+        self._delayed.pop(job_id, None)
+        if self._refilling:  # the page under way may be older than its end
+            self._ended.add(job_id)
 
     def overlook(self, job_id: str) -> None:
         """A job is in the store that was not taken in: it is left to the refill, which begins before it."""
@@ -133,15 +157,16 @@ class WaitingQueue:
     def put_back(self, entry: Entry, delay_s: float) -> None:
         """A job that has to wait before it runs again; it takes the place of an older record of it."""
         job_id = entry.job.id
-        if (older := self._entries.pop(job_id, None)) is not None:
-            self._bytes -= older.size
+        if (older := self._entries.get(job_id)) is not None:
+            self._remove(older)
         self._delayed[job_id] = entry
         heapq.heappush(self._due, (self._clock.monotonic() + delay_s, job_id))
 
     def release_due(self) -> None:
         """Let delayed entries whose time has come run before the others, in the order they came due.
 
-        What is still worked on stays delayed.
+        What is still worked on stays delayed. A family put back together comes back together, with the first of its
+        members.
         """
         now = self._clock.monotonic()
         held, released = [], []
@@ -149,8 +174,10 @@ class WaitingQueue:
             job_id = heapq.heappop(self._due)[1]
             if job_id in self._held:
                 held.append((now, job_id))
-            elif (entry := self._delayed.pop(job_id, None)) is not None:
-                released.append(entry)
+            elif job_id in self._delayed:
+                for entry in self._delayed_family(job_id):
+                    del self._delayed[entry.job.id]
+                    released.append(entry)
         for entry in reversed(released):
             self._append(entry)
             self._entries.move_to_end(entry.job.id, last=False)
@@ -173,11 +200,14 @@ class WaitingQueue:
             if taker.promised:
                 await self._wait(taker)
                 continue
-            if not self._entries and self._behind and not self._refilling:
+            if self._lacking() and not self._refilling:
                 await self._refill()
-            if self._entries:
-                taken = [self._entries.popitem(last=False)[1] for _ in range(min(taker.limit, len(self._entries)))]
-                self._bytes -= sum(entry.size for entry in taken)
+            taken: list[Entry] = []
+            for _ in range(taker.limit):
+                if not self._entries or self._lacking():
+                    break
+                taken += self._pop()
+            if taken:
                 if self._entries:
                     self._wake()
                 return taken
@@ -191,17 +221,65 @@ class WaitingQueue:
             return None
         return next((taker for taker in self._waiters if taker.has_room), None)
 
+    def _lacking(self) -> bool:
+        """Whether the store has to be read before the next entry, or family, can be handed over."""
+        if not (self._behind and self._entries):
+            return self._behind
+        head = next(iter(self._entries.values())).job
+        if not self._together or head.parent_id is None:
+            return False
+        youngest = max(self._families[head.parent_id])
+        passed_over = self._missed is not None and self._missed < self._last_id
+        return passed_over or self._last_id < youngest or self._last_parent in {head.parent_id, _UNKNOWN}
+
+    def _pop(self) -> list[Entry]:
+        """The next entry, with its siblings where families go together: in circuit order."""
+        head = next(iter(self._entries.values()))
+        taken = [head]
+        if self._together and head.job.parent_id is not None:
+            taken = [self._entries[job_id] for job_id in sorted(self._families[head.job.parent_id])]
+        for entry in taken:
+            self._remove(entry)
+        return taken
+
+    def _remove(self, entry: Entry) -> None:
+        job = entry.job
+        del self._entries[job.id]
+        self._bytes -= entry.size
+        if self._together and job.parent_id is not None:
+            siblings = self._families[job.parent_id]
+            del siblings[job.id]
+            if not siblings:
+                del self._families[job.parent_id]
+
+    def _delayed_family(self, job_id: str) -> list[Entry]:
+        """A delayed entry, and where families go together its siblings that nobody works on."""
+        first = self._delayed[job_id]
+        parent_id = first.job.parent_id
+        if not self._together or parent_id is None:
+            return [first]
+        return [
+            entry
+            for entry in self._delayed.values()
+            if entry.job.parent_id == parent_id and entry.job.id not in self._held
+        ]
+
     async def _refill(self) -> None:
         """Take in the next page; one at a time, or a page read earlier could pass over jobs of a later one."""
         self._refilling = True
+        self._ended.clear()
         if self._missed is not None:
-            self._last_id, self._missed = min(self._last_id, self._missed[:-1]), None
+            before = min(self._last_id, self._missed[:-1])
+            if before != self._last_id:
+                self._last_id, self._last_parent = before, _UNKNOWN
+            self._missed = None
         limit = self._page
         try:
             page = [Entry(*row) for row in await self._fetch(self._last_id or None, limit)]
             for entry in page:
-                self._append(entry)
-                self._last_id = entry.job.id
+                if entry.job.id not in self._ended:
+                    self._append(entry)
+                self._last_id, self._last_parent = entry.job.id, entry.job.parent_id
             self._behind = len(page) == limit or self._missed is not None
             if size := sum(entry.size for entry in page):
                 self._page = max(1, min(PAGE, WINDOW_BYTES * len(page) // size))
@@ -215,6 +293,8 @@ class WaitingQueue:
         if job_id not in self._entries and job_id not in self._delayed and job_id not in self._held:
             self._entries[job_id] = entry
             self._bytes += entry.size
+            if self._together and entry.job.parent_id is not None:
+                self._families.setdefault(entry.job.parent_id, {})[job_id] = None
 
     async def _wait(self, taker: Taker) -> None:
         taker.future = asyncio.get_running_loop().create_future()

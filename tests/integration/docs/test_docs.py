@@ -131,6 +131,8 @@ def test_configs_load(file: Path) -> None:
         assert loaded != settings.Settings()
         installed = {point.name for point in entry_points(group="orchestrator.backends")}
         assert set(loaded.backends) <= installed
+        if (table := loaded.plugins.get("remote_cloud")) is not None:
+            assert pytest.importorskip("orchestrator_remote_cloud.settings").read(table).remotes
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -167,6 +169,9 @@ def every_plugin_setting() -> Iterator[tuple[str, object]]:
         module = pytest.importorskip(f"orchestrator_{plugin}.{where}")
         for field in msgspec.structs.fields(module.Settings):
             yield f"plugins.{plugin}.{field.name}", field.default
+    remote = pytest.importorskip("orchestrator_remote_cloud.settings")
+    for field in msgspec.structs.fields(remote.RemoteSettings):
+        yield f"plugins.remote_cloud.remotes.<name>.{field.name}", field.default
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

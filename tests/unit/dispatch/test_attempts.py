@@ -462,6 +462,26 @@ async def test_a_batch_that_hangs_frees_its_lane_once_nobody_wants_it() -> None:
         await sound(service)
 
 
+async def test_a_start_and_an_end_that_are_told_at_once() -> None:
+    """Neither call waits for the other: the job ends all the same, with one start."""
+
+    class Hasty(ScriptedAdapter):
+        async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+            while True:
+                attempts = await ready.take(8, start=False)
+                async with anyio.create_task_group() as telling:
+                    for attempt in attempts:
+                        telling.start_soon(emit.started, [attempt])
+                        telling.start_soon(emit.finished, [(attempt, zeros(attempt))])
+                        telling.start_soon(emit.started, [attempt])
+
+    async with serving(Hasty()) as service:
+        for job in [await submit(service) for _ in range(30)]:
+            assert (await service.wait(job.id)).status is JobStatus.COMPLETED
+            assert await kinds(service, job) == [K.JOB_SUBMITTED, K.JOB_READY, K.JOB_STARTED, K.JOB_COMPLETED]
+        await sound(service)
+
+
 class Gated(MemoryStore):
     """Writes starts when the test lets it."""
 

@@ -1,0 +1,1 @@
+"""Any IonQ-compatible cloud, the vendor's or another orchestrator, as backends here."""

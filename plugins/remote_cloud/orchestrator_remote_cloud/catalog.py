@@ -1,0 +1,176 @@
+"""The remote's backends: what they can do, how they are, and the calibrations they run under.
+
+Asked for when the plugin is opened and now and then afterwards, once for all backends of a remote. What was seen is
+kept in the plugin's folder, so that a start finds the backends though the remote is down.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from orchestrator.backends.abc import Capabilities, NoiseModel
+from orchestrator.model import Characterization
+from orchestrator_remote_cloud.link import V04, Link
+from orchestrator_remote_cloud.settings import RemoteSettings
+from orchestrator_remote_cloud.shapes import RemoteBackend, RemoteCharacterization, time_ms
+from orchestrator_remote_cloud.transport import Lost, NotSent, Refused
+
+log = structlog.get_logger()
+
+#: Where an orchestrator describes its feed; other clouds have no such route.
+_FEED_SCHEMA: Final = "/events/v1/schema"
+_AVAILABLE: Final = "available"
+_RETIRED: Final = "retired"
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a remote."""
+
+    orchestrator: bool
+    backends: list[RemoteBackend]
+
+
+class Catalog:
+    """The backends of one remote by their names there; `link` leads to it."""
+
+    def __init__(self, link: Link, folder: Path | None) -> None:
+        self.link = link
+        self._file = None if folder is None else folder / f"{link.name}.backends.json"
+        self._backends: dict[str, RemoteBackend] = {}
+        self._asking = anyio.Lock()
+        self._refreshed: float | None = None
+        self._kind_known = link.settings.kind != "auto"
+
+    async def open(self) -> None:
+        """Ask the remote; where it does not answer, remember what was seen last."""
+        seen = await anyio.to_thread.run_sync(self._recalled)
+        if seen is not None:
+            self._backends = {backend.backend: backend for backend in seen.backends}
+            if self.link.settings.kind == "auto":
+                self.link.orchestrator = seen.orchestrator
+        try:
+            await self.refresh()
+        except (NotSent, Lost, Refused) as error:
+            self.link.take_down(f"the remote does not tell its backends: {error}")
+
+    async def refresh(self, at_most_every_s: float = 0.0) -> None:
+        """Look again, unless that was done a moment ago.
+
+        Raises:
+            NotSent, Lost, Refused: There was no answer; nothing has changed.
+        """
+        async with self._asking:
+            now = self.link.clock.monotonic()
+            if self._refreshed is not None and now - self._refreshed < at_most_every_s:
+                return
+            if not self._kind_known:
+                await self._learn_kind()
+            backends = await self.link.ask(list[RemoteBackend], "GET", f"{V04}/backends")
+            self._backends = {backend.backend: backend for backend in backends}
+            self._refreshed = now
+            seen = Seen(orchestrator=self.link.orchestrator, backends=backends)
+            await anyio.to_thread.run_sync(self._keep, seen)
+
+    async def _learn_kind(self) -> None:
+        try:
+            await self.link.ask(dict[str, Any], "GET", _FEED_SCHEMA)
+        except Refused:
+            self.link.orchestrator = False
+        else:
+            self.link.orchestrator = True
+        self._kind_known = True
+
+    def _recalled(self) -> Seen | None:
+        if self._file is None or not self._file.exists():
+            return None
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=Seen)
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("what was known of a remote cannot be read", remote=self.link.name, reason=str(error))
+            return None
+
+    def _keep(self, seen: Seen) -> None:
+        if self._file is None:
+            return
+        body = msgspec.json.encode(seen)
+        try:
+            if not self._file.exists() or self._file.read_bytes() != body:
+                new = self._file.with_suffix(".new")
+                new.write_bytes(body)
+                new.replace(self._file)
+        except OSError as error:
+            log.warning("what is known of a remote cannot be kept", remote=self.link.name, reason=str(error))
+
+    # -- looking ------------------------------------------------------------------------
+
+    def imports(self) -> dict[str, str]:
+        """Local name -> name at the remote, as the settings wish."""
+        settings = self.link.settings
+        if settings.prefix is None:
+            return settings.backends
+        return {settings.prefix + name: name for name, backend in self._backends.items() if backend.status != _RETIRED}
+
+    def find(self, target: str) -> RemoteBackend | None:
+        """A backend of the remote; None if it has none of that name."""
+        return self._backends.get(target)
+
+    def fault(self, target: str) -> str | None:
+        """Why a backend can run nothing at present; None if it can."""
+        backend = self._backends.get(target)
+        if backend is None:
+            return f"the remote {self.link.name} has no backend {target}"
+        return None if backend.status == _AVAILABLE else f"the remote says it is {backend.status}"
+
+    async def characterization(self, target: str, local: str, characterization_id: str) -> Characterization:
+        """A calibration of the remote's, as one of the local backend.
+
+        Raises:
+            NotSent, Lost, Refused: There was no answer.
+        """
+        path = f"{V04}/backends/{target}/characterizations/{characterization_id}"
+        found = await self.link.ask(RemoteCharacterization, "GET", path)
+        return Characterization(
+            id=found.id,
+            backend=local,
+            recorded_at=time_ms(found.date) or self.link.clock.now_ms(),
+            qubits=found.qubits,
+            connectivity=found.connectivity,
+            fidelity=found.fidelity,
+            timing=found.timing,
+        )
+
+
+def capabilities(local: str, backend: RemoteBackend, settings: RemoteSettings) -> Capabilities:
+    """What an imported backend can do. Widths of noise models are the remote's to check: it does not tell them."""
+    simulator = backend.backend.startswith("simulator") or bool(backend.noise_models)
+    return Capabilities(
+        backend=local,
+        qubits=backend.qubits,
+        kind="simulator" if simulator else "qpu",
+        gates=tuple(backend.supported_gates or ()),
+        native_gates=tuple(backend.supported_native_gates or ()),
+        noise_models={name: NoiseModel(qubits=backend.qubits) for name in backend.noise_models or ()},
+        error_mitigations=tuple(backend.supported_error_mitigations or ()),
+        physics=_physics(backend.backend),
+        seeded=simulator,
+        concurrency=settings.in_flight,
+        families=True,
+        recovers=True,
+        run_limit_s=settings.run_limit_s,
+        cost_model=None if simulator else "QCT",
+        location=backend.location,
+        power_kw=backend.kw,
+    )
+
+
+def _physics(target: str) -> str | None:
+    """What the contract says of backends by its own names; of others nothing is known."""
+    if target == "simulator":
+        return "exact"
+    return "noisy" if target.startswith("qpu.") else None
