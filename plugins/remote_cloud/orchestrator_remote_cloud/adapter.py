@@ -114,6 +114,8 @@ class RemoteCloudAdapter(Adapter):
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Those whose remote job is known; the intents of an earlier life say so."""
         adopted = []
+        for name in {attempt.job.backend for attempt in attempts} & self._branches.keys():
+            await self._branches[name].reload()
         for attempt in attempts:
             branch = self._branches.get(attempt.job.backend)
             if branch is not None and branch.flights.made(attempt.id):

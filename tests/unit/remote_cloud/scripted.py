@@ -273,6 +273,7 @@ async def in_front(
     data: Path | None = None,
     *,
     adapter: RemoteCloudAdapter | None = None,
+    queue_limit_s: float = 0.0,
     **remote: Any,
 ) -> AsyncIterator[Orchestrator]:
     """An orchestrator that serves the cloud's backends as `cloud.qpu` and `cloud.simulator`."""
@@ -282,7 +283,8 @@ async def in_front(
         "backends": {BACKEND: "qpu.far-1", "cloud.simulator": "simulator"},
     }
     settings = Settings(
-        plugins={"remote_cloud": {"remotes": {"far": {**table, **remote}}}}, dispatch=DispatchSettings(drain_s=0.0)
+        plugins={"remote_cloud": {"remotes": {"far": {**table, **remote}}}},
+        dispatch=DispatchSettings(drain_s=0.0, queue_limit_s=queue_limit_s),
     )
     serving = Orchestrator.open(
         data, settings=settings, adapters=[adapter or Fronting(cloud)], clock=clock, rng=random.Random(1)
