@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.backends.abc import AdapterContext
 from orchestrator.client import FeedFrame, FeedUnavailable
 from orchestrator.model import Job
 from orchestrator.service import Orchestrator
@@ -20,7 +19,7 @@ from orchestrator.settings import DispatchSettings, Settings
 from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
 from orchestrator_remote_cloud.adapter import RemoteCloudAdapter
-from orchestrator_remote_cloud.settings import RemoteSettings
+from orchestrator_remote_cloud.remotes import Remotes
 from orchestrator_remote_cloud.shapes import Bulk
 from orchestrator_remote_cloud.transport import Answer, Lost, NotSent
 
@@ -259,11 +258,7 @@ class Fronting(RemoteCloudAdapter):
     """The adapter, led to a cloud in memory."""
 
     def __init__(self, cloud: Any) -> None:
-        super().__init__()
-        self.cloud = cloud
-
-    def transport(self, settings: RemoteSettings, context: AdapterContext) -> Any:
-        return self.cloud
+        super().__init__(Remotes(lambda _settings, _context: cloud))
 
 
 @asynccontextmanager
