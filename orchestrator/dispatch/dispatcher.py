@@ -366,4 +366,6 @@ class Dispatcher:
                     moves.append(Move(job, failed, EventKind.JOB_FAILED, now, data=failure_data(failure)))
             if not moves:
                 return
-            await self._apply(moves)
+            for move, ok in zip(moves, await self._apply(moves), strict=True):
+                if ok:
+                    line.ready.drop(move.after.id)

@@ -1,122 +1,65 @@
-"""The adapter: the remotes of the configuration, and the tasks that serve each imported backend."""
+"""The adapter: light where nothing is configured, since it is installed beside the others."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-
-import anyio
-import structlog
+from typing import TYPE_CHECKING
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Ready
-from orchestrator.errors import SettingsError
 from orchestrator.model import BackendState
-from orchestrator_remote_cloud.branch import Branch
-from orchestrator_remote_cloud.catalog import Catalog, capabilities
-from orchestrator_remote_cloud.intents import Intents
-from orchestrator_remote_cloud.link import Link
-from orchestrator_remote_cloud.serving import serve
-from orchestrator_remote_cloud.settings import RemoteSettings, read
-from orchestrator_remote_cloud.shapes import time_ms
-from orchestrator_remote_cloud.transport import HttpTransport, Transport
+from orchestrator_remote_cloud.settings import read
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from orchestrator_remote_cloud.remotes import Remotes
 
 
 class RemoteCloudAdapter(Adapter):
     """Serves the imported backends of all configured remotes; without a table it serves none."""
 
     name = "remote_cloud"
+    isolation = "server"
 
-    def __init__(self) -> None:
-        self._branches: dict[str, Branch] = {}
-        self._links: list[Link] = []
-        self._intents: Intents | None = None
-
-    def transport(self, settings: RemoteSettings, context: AdapterContext) -> Transport:
-        """How a remote is reached; tests put a scripted cloud here."""
-        return HttpTransport(settings.root, context.clock, connect_s=settings.connect_s, timeout_s=settings.timeout_s)
+    def __init__(self, remotes: Remotes | None = None) -> None:
+        self._remotes = remotes
 
     async def open(self, context: AdapterContext) -> None:
-        """Read the settings, the intents of earlier lives, and the remotes' backends.
-
-        A remote that is down is served from what was seen last; one that was never seen is left out until the next
-        start, and the log says so.
+        """Read the settings, and the backends of the remotes; see `Remotes.open`.
 
         Raises:
             SettingsError: A setting is wrong, or a key is not where the settings say.
         """
         settings = read(context.settings)
-        if not settings.remotes:
-            return
-        self._intents = intents = Intents(context.clock)
-        await intents.open(context.data)
-        catalogs: list[Catalog] = []
-        for name, remote in settings.remotes.items():
-            link = Link(name, remote, self.transport(remote, context), context.clock, random.Random())
-            self._links.append(link)
-            catalogs.append(Catalog(link, context.data))
-        async with anyio.create_task_group() as opening:
-            for catalog in catalogs:
-                opening.start_soon(catalog.open)
-        for catalog in catalogs:
-            for local, target in catalog.imports().items():
-                self._import(local, target, catalog, context)
+        if settings.remotes:
+            # Imported here: an HTTP client takes a tenth of a second to load.
+            from orchestrator_remote_cloud.remotes import Remotes  # noqa: PLC0415
 
-    def _import(self, local: str, target: str, catalog: Catalog, context: AdapterContext) -> None:
-        link, intents = catalog.link, self._intents
-        if intents is None or catalog.find(target) is None:
-            log.error("remote backend unknown", remote=link.name, backend=target, reason=link.down or "it has none")
-            return
-        if local in self._branches:
-            raise SettingsError(f"remote_cloud: {local} is imported from two remotes")
-        branch = self._branches[local] = Branch(local, target, catalog, intents)
-        if (recorded := context.characterizations.get(local)) is not None:
-            branch.characterization_id = recorded.id
+            self._remotes = self._remotes or Remotes()
+            await self._remotes.open(settings, context)
 
     async def aclose(self) -> None:
-        for link in self._links:
-            await link.transport.aclose()
-        if self._intents is not None:
-            await self._intents.aclose()
+        if self._remotes is not None:
+            await self._remotes.aclose()
 
     def capabilities(self) -> Sequence[Capabilities]:
-        served = []
-        for local, branch in self._branches.items():
-            backend = branch.catalog.find(branch.target)
-            if backend is not None:
-                served.append(capabilities(local, backend, branch.link.settings))
-        return served
+        return () if self._remotes is None else self._remotes.capabilities()
+
+    @property
+    def remotes(self) -> Remotes:
+        """The remotes of an adapter that serves some."""
+        if self._remotes is None:
+            raise RuntimeError("no remote is configured")
+        return self._remotes
 
     def state(self, backend: str) -> BackendState:
-        branch = self._branches[backend]
-        known = branch.catalog.find(branch.target)
-        return BackendState(
-            backend=backend,
-            status="available" if branch.fault is None else "unavailable",
-            reason=branch.fault,
-            average_queue_ms=0 if known is None else round(known.average_queue_time or 0),
-            updated_at=0 if known is None else time_ms(known.last_updated) or 0,
-            characterization_id=branch.characterization_id,
-        )
+        return self.remotes.state(backend)
 
     async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
-        await serve(self._branches[backend.backend], ready, emit)
+        await self.remotes.serve(backend, ready, emit)
 
     async def cancel(self, attempt: Attempt) -> None:
         """Cancel the remote job too, once nobody here waits for any of its circuits."""
-        branch = self._branches[attempt.job.backend]
-        flight = branch.flights.at(attempt.id)
-        branch.flights.leave(attempt)
-        if flight is not None:
-            await branch.intents.canceled(flight.token, flight.canceled)
+        await self.remotes.cancel(attempt)
 
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Those whose remote job is known; the intents of an earlier life say so."""
-        adopted = []
-        for attempt in attempts:
-            branch = self._branches.get(attempt.job.backend)
-            if branch is not None and branch.flights.made(attempt.id):
-                branch.adopted.append(attempt)
-                adopted.append(attempt)
-        return adopted
+        return await self.remotes.recover(attempts)

@@ -38,7 +38,7 @@ class Branch:
         self.local, self.target = local, target
         self.link: Link = catalog.link
         self.catalog, self.intents = catalog, intents
-        self.flights = Flights(intent for intent in intents.found if intent.backend == local)
+        self.flights = Flights()
         self.adopted: list[Attempt] = []
         self.denied: str | None = None
         self.live_since: float | None = None
@@ -51,9 +51,19 @@ class Branch:
     def clock(self) -> Clock:
         return self.link.clock
 
+    async def reload(self) -> None:
+        """Learn the intents of earlier lives, unless the backend is served by this one."""
+        if self._tasks is None:
+            self.flights.know(await self.intents.of(self.local))
+
     def begin(self, emit: Emit, tasks: anyio.abc.TaskGroup) -> None:
         """A life of `serve` begins."""
         self.emit, self._tasks = emit, tasks
+
+    def end(self) -> None:
+        """It is over."""
+        self._tasks = None
+        self.flights.ground()
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: Any) -> None:
         """Run a task for as long as the backend is served."""

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 #: Where an orchestrator describes its feed; other clouds have no such route.
 _FEED_SCHEMA: Final = "/events/v1/schema"
+#: Longest wait for a remote when the plugin is opened.
+OPEN_LIMIT_S: Final = 10.0
 _AVAILABLE: Final = "available"
 _RETIRED: Final = "retired"
 
@@ -54,10 +56,15 @@ class Catalog:
             self._backends = {backend.backend: backend for backend in seen.backends}
             if self.link.settings.kind == "auto":
                 self.link.orchestrator = seen.orchestrator
-        try:
-            await self.refresh()
-        except (NotSent, Lost, Refused) as error:
-            self.link.take_down(f"the remote does not tell its backends: {error}")
+        reason = "the remote does not answer"
+        with anyio.move_on_after(OPEN_LIMIT_S):  # the server starts whether or not the remote does
+            try:
+                await self.refresh()
+            except (NotSent, Lost, Refused) as error:
+                reason = str(error)
+            else:
+                return
+        self.link.take_down(f"the remote does not tell its backends: {reason}")
 
     async def refresh(self, at_most_every_s: float = 0.0) -> None:
         """Look again, unless that was done a moment ago.

@@ -101,14 +101,14 @@ class Flights:
         changed: Set when one of these, or the number of flights, has changed; wait for it before looking.
     """
 
-    def __init__(self, intents: Iterable[Intent] = ()) -> None:
+    def __init__(self) -> None:
         self.unsure: set[Flight] = set()
         self.starting: list[Flight] = []
         self.ending: list[Flight] = []
         self.unwanted: list[Flight] = []
         self.arrived = anyio.Event()
         self.changed = anyio.Event()
-        self._known = {job_id: intent for intent in intents for job_id in intent.jobs}
+        self._known: dict[str, Intent] = {}
         self._by_token: dict[str, Flight] = {}
         self._by_remote: dict[str, Flight] = {}
         self._by_job: dict[str, Flight] = {}
@@ -144,17 +144,18 @@ class Flights:
         intent = self._known.get(job_id)
         return intent is not None and intent.remote_id is not None
 
+    def know(self, intents: Iterable[Intent]) -> None:
+        """What earlier lives meant and made, and nothing else."""
+        self._known = {job_id: intent for intent in intents for job_id in intent.jobs}
+
     def abandoned(self) -> list[Flight]:
         """Flights, made now, of intents that nobody wants any more."""
         intents = {intent.token: intent for intent in self._known.values() if set(intent.canceled) >= set(intent.jobs)}
         return [self.add(intent) for intent in intents.values()]
 
     def ground(self) -> None:
-        """Nobody serves any more: keep what was meant and made, to be found by attempts to come."""
-        for flight in self:
-            for job_id in flight.intent.jobs:
-                self._known[job_id] = msgspec.structs.replace(flight.intent, canceled=tuple(sorted(flight.canceled)))
-        for flights in (self._by_token, self._by_remote, self._by_job, self._early):
+        """Nobody serves any more: what was meant and made is in the intents."""
+        for flights in (self._known, self._by_token, self._by_remote, self._by_job, self._early):
             flights.clear()
         self.unsure.clear()
         self.starting, self.ending, self.unwanted = [], [], []

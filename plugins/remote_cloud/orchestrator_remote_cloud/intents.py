@@ -66,12 +66,10 @@ class Intents:
 
     Attributes:
         instance: Marks this file among all; part of the name of the metadata entry that holds a token.
-        found: What the file held when it was opened.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.instance = ""
-        self.found: list[Intent] = []
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._lock = anyio.Lock()
@@ -84,7 +82,13 @@ class Intents:
             sqlite3.Error: It is none of ours, or cannot be opened.
         """
         self._connection = await anyio.to_thread.run_sync(_connect, folder)
-        self.instance, self.found = await anyio.to_thread.run_sync(_read, self._connection)
+        self.instance, _ = await anyio.to_thread.run_sync(_read, self._connection)
+
+    async def of(self, backend: str) -> list[Intent]:
+        """What the file holds of a backend now; another adapter may have served it a moment ago, from the same file."""
+        async with self._lock:
+            _, intents = await anyio.to_thread.run_sync(_read, self._connection)
+        return [intent for intent in intents if intent.backend == backend]
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -155,7 +159,9 @@ def _connect(folder: Path | None) -> sqlite3.Connection:
     return connection
 
 
-def _read(connection: sqlite3.Connection) -> tuple[str, list[Intent]]:
+def _read(connection: sqlite3.Connection | None) -> tuple[str, list[Intent]]:
+    if connection is None:
+        raise sqlite3.ProgrammingError("the intents are closed")
     [(instance,)] = connection.execute("SELECT value FROM meta WHERE name = 'instance'")
     rows = connection.execute(
         "SELECT token, backend, jobs, created_ms, remote_id, canceled FROM intents ORDER BY rowid"

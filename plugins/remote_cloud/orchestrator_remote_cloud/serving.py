@@ -34,8 +34,8 @@ _CANCEL: Final = 100
 
 async def serve(branch: Branch, ready: Ready, emit: Emit) -> None:
     """Serve until canceled; what is under way then is found again by its intents."""
-    follower, collector = Follower(branch), Collector(branch)
-    submitter = Submitter(branch)
+    follower, collector, submitter = Follower(branch), Collector(branch), Submitter(branch)
+    await branch.reload()
     try:
         async with anyio.create_task_group() as tasks:
             branch.begin(emit, tasks)
@@ -49,7 +49,7 @@ async def serve(branch: Branch, ready: Ready, emit: Emit) -> None:
             tasks.start_soon(collector.run)
             await _take(branch, ready, submitter)
     finally:
-        branch.flights.ground()
+        branch.end()
 
 
 def _resume(branch: Branch, submitter: Submitter) -> None:

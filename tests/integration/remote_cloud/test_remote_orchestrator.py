@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -24,6 +27,7 @@ from orchestrator.model import Cost, JobRequest, Result
 from orchestrator.service import CancelAnswer
 from orchestrator.settings import DispatchSettings, Settings
 from orchestrator.subscription import Delivered
+from orchestrator_remote_cloud import catalog
 from orchestrator_remote_cloud.adapter import RemoteCloudAdapter
 
 BELL = Circuit(qubits=2, gates=(Gate("h", (0,)), Gate("x", (1,), (0,))))
@@ -239,12 +243,33 @@ async def test_an_empty_configuration_serves_nothing(tmp_path: Path) -> None:
         assert not (tmp_path / "plugins").exists()
 
 
+def test_an_empty_configuration_costs_next_to_nothing() -> None:
+    """Nothing of an HTTP client is loaded where no remote is configured."""
+    program = "import orchestrator_remote_cloud.adapter, sys; print('aiohttp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"
+
+
 async def test_a_real_remote_that_is_not_there(unused_tcp_port: int, tmp_path: Path) -> None:
     """Nobody listens: the plugin serves nothing of it, and the service runs."""
     table = {"url": f"http://127.0.0.1:{unused_tcp_port}", "prefix": "far."}
     settings = Settings(plugins={"remote_cloud": {"remotes": {"far": table}}})
     async with Orchestrator.open(tmp_path, adapters=[RemoteCloudAdapter()], settings=settings) as service:
         assert service.backends.names() == []
+
+
+async def test_a_remote_that_never_answers_does_not_hold_the_start_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener that says nothing: the service starts without its backends."""
+    monkeypatch.setattr(catalog, "OPEN_LIMIT_S", 0.05)
+    silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    async with silent:
+        table = {"url": f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}", "prefix": "far."}
+        settings = Settings(plugins={"remote_cloud": {"remotes": {"far": table}}})
+        with anyio.fail_after(10):
+            async with Orchestrator.open(tmp_path, adapters=[RemoteCloudAdapter()], settings=settings) as service:
+                assert service.backends.names() == []
 
 
 @pytest.fixture

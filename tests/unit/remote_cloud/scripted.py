@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.backends.abc import AdapterContext
 from orchestrator.client import FeedFrame, FeedUnavailable
 from orchestrator.model import Job
 from orchestrator.service import Orchestrator
@@ -20,7 +19,7 @@ from orchestrator.settings import DispatchSettings, Settings
 from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
 from orchestrator_remote_cloud.adapter import RemoteCloudAdapter
-from orchestrator_remote_cloud.settings import RemoteSettings
+from orchestrator_remote_cloud.remotes import Remotes
 from orchestrator_remote_cloud.shapes import Bulk
 from orchestrator_remote_cloud.transport import Answer, Lost, NotSent
 
@@ -259,11 +258,7 @@ class Fronting(RemoteCloudAdapter):
     """The adapter, led to a cloud in memory."""
 
     def __init__(self, cloud: Any) -> None:
-        super().__init__()
-        self.cloud = cloud
-
-    def transport(self, settings: RemoteSettings, context: AdapterContext) -> Any:
-        return self.cloud
+        super().__init__(Remotes(lambda _settings, _context: cloud))
 
 
 @asynccontextmanager
@@ -273,6 +268,7 @@ async def in_front(
     data: Path | None = None,
     *,
     adapter: RemoteCloudAdapter | None = None,
+    queue_limit_s: float = 0.0,
     **remote: Any,
 ) -> AsyncIterator[Orchestrator]:
     """An orchestrator that serves the cloud's backends as `cloud.qpu` and `cloud.simulator`."""
@@ -282,7 +278,8 @@ async def in_front(
         "backends": {BACKEND: "qpu.far-1", "cloud.simulator": "simulator"},
     }
     settings = Settings(
-        plugins={"remote_cloud": {"remotes": {"far": {**table, **remote}}}}, dispatch=DispatchSettings(drain_s=0.0)
+        plugins={"remote_cloud": {"remotes": {"far": {**table, **remote}}}},
+        dispatch=DispatchSettings(drain_s=0.0, queue_limit_s=queue_limit_s),
     )
     serving = Orchestrator.open(
         data, settings=settings, adapters=[adapter or Fronting(cloud)], clock=clock, rng=random.Random(1)

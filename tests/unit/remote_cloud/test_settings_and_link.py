@@ -108,7 +108,7 @@ async def test_intents_are_there_again(tmp_path: Path) -> None:
     second = Intents(clock)
     await second.open(tmp_path / "own")
     assert second.instance == first.instance
-    assert second.found == [
+    assert await second.of("b") == [
         Intent(token="a", backend="b", jobs=("a", "aa"), created_ms=1, remote_id="remote-a"),
         Intent(token="b", backend="b", jobs=("b", "bb"), created_ms=1, canceled=("b", "bb")),
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.backends.abc import AdapterContext
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Noise
 from orchestrator.testing.adapters import FLIP
@@ -20,6 +21,7 @@ from tests.unit.remote_cloud.scripted import (
     LOST_BEFORE,
     NOT_SENT,
     Cloud,
+    Fronting,
     ended,
     image,
     in_front,
@@ -338,3 +340,45 @@ async def test_many_lost_ones_share_a_search() -> None:
         assert cloud.count("POST", "/v0.4/jobs") == 100
         assert cloud.count("GET", "/v0.4/jobs") < 40
         await until(lambda: len(cloud.bodies) == 100, clock)
+
+
+async def test_a_plugin_that_is_replaced_buys_nothing_twice(tmp_path: Path) -> None:
+    """The new one is opened while the old one still buys: it learns what was bought when it takes over."""
+    clock = ManualClock()
+    cloud = Cloud(clock)
+
+    class Late(Fronting):
+        async def open(self, context: AdapterContext) -> None:
+            await super().open(context)
+            self.bought = await submitted(service)
+            await until(lambda: len(cloud.jobs) == 2)
+
+    async with in_front(cloud, clock, tmp_path) as service:
+        first = await submitted(service)
+        await until(lambda: len(cloud.jobs) == 1)
+        cloud.start()
+        await status_is(service, first, JobStatus.STARTED, clock)
+        new = Late(cloud)
+        replacing = asyncio.ensure_future(service.fleet.replace("remote_cloud", new))
+        await until(replacing.done, clock)
+        await replacing
+        await clock.advanced(5.0)
+        cloud.end()
+        for job in (first, new.bought):
+            assert (await ended(service, job, clock)).status is JobStatus.COMPLETED
+        assert len(cloud.bodies) == 2
+
+
+async def test_what_waited_too_long_for_the_remote_is_never_bought() -> None:
+    """A job that the queue limit has failed does not reach the remote when that is back."""
+    clock = ManualClock()
+    cloud = Cloud(clock)
+    async with in_front(cloud, clock, queue_limit_s=60.0) as service:
+        cloud.backends = [{**backend, "status": "unavailable"} for backend in cloud.backends]
+        await until(lambda: service.backends.state(BACKEND).status == "unavailable", clock, 5.0)
+        job = await ended(service, await submitted(service), clock, 5.0)
+        assert job.status is JobStatus.FAILED
+        cloud.backends = [{**backend, "status": "available"} for backend in cloud.backends]
+        await until(lambda: service.backends.state(BACKEND).status == "available", clock, 5.0)
+        await clock.advanced(100.0)
+        assert cloud.bodies == {}
