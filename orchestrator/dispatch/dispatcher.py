@@ -189,7 +189,14 @@ class Dispatcher:
         Args:
             backends: Whose jobs; None for all, also those that nobody serves.
         """
-        await recover(self.lines, self._store, self._apply, self._clock, self._settings.lease_s, backends)
+        await recover(
+            self.lines,
+            self._store,
+            self._apply,
+            clock=self._clock,
+            lease_s=self._settings.lease_s,
+            backends=backends,
+        )
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve all lines, in tasks of that group, until it is canceled."""

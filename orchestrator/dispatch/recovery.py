@@ -27,6 +27,7 @@ async def recover(
     lines: Mapping[str, Line],
     store: Store,
     apply: Callable[[Sequence[Move]], Awaitable[list[bool]]],
+    *,
     clock: Clock,
     lease_s: float,
     backends: Collection[str] | None,
