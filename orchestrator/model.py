@@ -111,7 +111,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
         session_id: The session it was submitted in.
         dry_run: Check and compile only; it never gets to `run`.
         submitter_id: Whose key it was.
-        seed: Drawn at the submit unless `noise.seed` gives it; every random choice of a run derives from it.
+        seed: As the submitter's `noise.seed` gave it, on every backend, else drawn at the submit; every random choice
+            of a run derives from it.
         stats: Sizes of the circuit as submitted.
         gateset: ``qis`` or ``native``.
         registers: Named classical registers of a circuit: name -> qubit per bit, null for an unused bit.

@@ -24,7 +24,7 @@ from orchestrator.api.times import iso
 from orchestrator.api.v04 import wire
 from orchestrator.errors import BackendNotFound, InvalidRequest
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import CIRCUIT, FREE, MAX_SHOTS, MULTI_CIRCUIT, Characterization, Job, JobRequest, Stats
+from orchestrator.model import CIRCUIT, FREE, MAX_SHOTS, MULTI_CIRCUIT, Characterization, Job, JobRequest, Noise, Stats
 
 
 async def create(call: Call) -> web.Response:
@@ -186,8 +186,8 @@ async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
     circuits = [await orchestrator.circuit(source, project=call.project) for source in sources]
     backend = orchestrator.backends.resolve(changes.backend or spec.backend)
     noise = spec.noise if changes.noise is None else read_noise(changes.noise)
-    if changes.noise is None and not orchestrator.backends.capabilities(backend).noise_models:
-        noise = None  # where there are no models, that of the old job is not asked for
+    if changes.noise is None and noise is not None and not orchestrator.backends.capabilities(backend).noise_models:
+        noise = Noise(seed=noise.seed)  # where there are no models, that of the old job is not asked for
     request = JobRequest(
         backend=backend,
         circuits=tuple(circuits),
