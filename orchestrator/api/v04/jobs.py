@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.api.endpoint import Call, decoder, reply, reply_bytes
-from orchestrator.api.jobs import accepted, child_ids, from_cirq, listed, page_of, sampled, statuses_asked, submit
+from orchestrator.api.jobs import accepted, child_ids, from_cirq, listed, page_of, statuses_asked, submit
 from orchestrator.api.query import MAX_PAGE, PAGE, Query, refuse, with_fallback
 from orchestrator.api.submission import (
     Lax,
@@ -73,7 +73,6 @@ def body(call: Call, job: Job) -> dict[str, Any]:
         cost_model = None  # its adapter is gone, the job is not
     return wire.job_body(
         job,
-        sampled=sampled(orchestrator, job),
         wait_ms=None if job.terminal else orchestrator.predicted_wait_ms(job),
         cost_model=cost_model,
         absent_failure={} if from_cirq(call.request) else None,
