@@ -86,6 +86,8 @@ def checked(job: Job, answer: object) -> tuple[Result, bytes]:
         raise InvalidResult(str(error)) from error
     if len(body) > _MOST_BYTES:
         raise InvalidResult(f"it takes {len(body)} bytes, more than {_MOST_BYTES}")
+    if result.execution_ms is None and answer.execution_ms is not None:  # NaN and infinity are encoded as null
+        raise InvalidResult("the execution time is not a number")
     if (fault := _fault(job, result)) is not None:
         raise InvalidResult(fault)
     return result, body
@@ -116,9 +118,7 @@ def _fault(job: Job, result: Result) -> str | None:
             return f"{len(result.shots)} shots are listed, not the {job.spec.shots} asked for"
         if not (min(result.shots) >= 0 and max(result.shots) < limit):
             return f"the outcome of a shot does not fit {result.qubits} qubits"
-    if result.execution_ms is None:  # as which NaN is encoded; where nobody told it, it was measured
-        return "the execution time is not a number"
-    if result.execution_ms < 0:
+    if result.execution_ms is not None and result.execution_ms < 0:
         return "the execution time is negative"
     if result.cost is not None and not (0.0 <= result.cost.value <= _MOST_MONEY and _UNIT.fullmatch(result.cost.unit)):
         return "the cost is not an amount of a currency"
