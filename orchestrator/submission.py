@@ -107,9 +107,9 @@ class Drafter:
 
     def _spec(self, request: JobRequest, capabilities: Capabilities, measured: Measured) -> JobSpec:
         """The spec as it will be read back; structs do not check their members when they are made."""
-        noise = request.noise
+        noise, seed = request.noise, _seed_given(request)
         if noise is not None and noise.model == IDEAL and not capabilities.noise_models:
-            noise = None  # asks for nothing
+            noise = None  # asks for nothing but its seed
         spec = JobSpec(
             backend=capabilities.backend,
             type=CIRCUIT,
@@ -121,7 +121,7 @@ class Drafter:
             session_id=request.session_id,
             dry_run=request.dry_run,
             submitter_id=request.submitter_id,
-            seed=(noise.seed if noise is not None else None) or self.rng.randint(1, MAX_SEED),
+            seed=self.rng.randint(1, MAX_SEED) if seed is None else seed,
             stats=measured.stats,
             gateset=measured.gateset,
             registers=measured.registers,
@@ -141,7 +141,7 @@ class Drafter:
         fault = check_family(len(measured), capabilities)
         for index, one in enumerate(measured):
             spec = replace(child, name=one.name, stats=one.stats, gateset=one.gateset, registers=one.registers)
-            if base.noise is None or base.noise.seed is None:
+            if _seed_given(request) is None:
                 spec = replace(spec, seed=self.rng.randint(1, MAX_SEED))  # equal circuits, independent samples
             children.append(
                 self._leaf(spec, project_id, one, capabilities, fault, parent_id=parent_id, child_index=index)
@@ -248,6 +248,11 @@ def _settled(children: list[Draft]) -> list[Draft]:
         draft if draft.job.status in TERMINAL else Draft(_placed(draft.job, JobStatus.CANCELED, Outcome()), draft.input)
         for draft in children
     ]
+
+
+def _seed_given(request: JobRequest) -> int | None:
+    """The seed that was asked for; every backend heeds it, also one that has no noise to choose."""
+    return None if request.noise is None else request.noise.seed
 
 
 def _check_request(request: JobRequest, capabilities: Capabilities) -> None:

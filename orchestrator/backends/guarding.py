@@ -79,21 +79,22 @@ def _told(error: Exception) -> ExecutionError | None:
     return error if isinstance(error, ExecutionError) else None
 
 
-def execution_error(error: Exception) -> ExecutionError:
-    """What an exception of an adapter's code makes of an attempt: what it says, or ``InternalError``; logged then."""
+def execution_error(error: Exception, attempts: Sequence[Attempt]) -> ExecutionError:
+    """What an exception of an adapter's code makes of attempts: what it says, or ``InternalError``; logged then."""
     if (told := _told(error)) is not None:
         return told
-    log.error("adapter raised", exc_info=error)
+    whose = {"job": attempts[0].id} if len(attempts) == 1 else {"jobs": len(attempts)}
+    log.error("adapter raised", backend=attempts[0].job.backend, **whose, exc_info=error)
     return ExecutionError("InternalError", f"the backend raised {name_of(error)}")
 
 
-async def guarded(run: Awaitable[Result]) -> Outcome:
-    """The answer of one execution, every exception of the author's code turned into an `ExecutionError`."""
+async def guarded(run: Awaitable[Result], attempt: Attempt) -> Outcome:
+    """The answer of one attempt's execution, every exception of the author's code turned into an `ExecutionError`."""
     try:
         with contained():
             return await run
     except Exception as error:
-        return execution_error(error)
+        return execution_error(error, [attempt])
 
 
 async def guarded_batch(
@@ -110,7 +111,7 @@ async def guarded_batch(
             return outcomes
         error = ExecutionError("InternalError", f"the backend gave {len(outcomes)} answers for {len(attempts)} jobs")
     except Exception as raised:
-        error = execution_error(raised)
+        error = execution_error(raised, attempts)
     if len(attempts) == 1:
         return [error]
     return [(await guarded_batch(run_batch, [attempt]))[0] for attempt in attempts]

@@ -67,7 +67,7 @@ class OwnerClient(Client):
                 qubits=each.capabilities.qubits,
                 average_queue_time=each.state.average_queue_ms,
                 noise_models=list(each.capabilities.noise_models),
-                supported_native_gates=list(each.capabilities.native_gates),
+                supported_native_gates=list(each.capabilities.shown_native_gates),
             )
             for each in known
         ]

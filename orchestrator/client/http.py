@@ -189,8 +189,7 @@ class Client(Wire):
                 if error.status != 404:  # the vendor names a histogram for exact results too, and has none
                     raise
         qubits = max(int(job.stats.get("qubits", 1)), max(probabilities, default=0).bit_length(), 1)
-        took = job.execution_duration_ms or 0
-        return Result(qubits=qubits, probabilities=probabilities, counts=counts, execution_ms=took)
+        return Result(qubits=qubits, probabilities=probabilities, counts=counts, execution_ms=job.execution_duration_ms)
 
     # -- events -------------------------------------------------------------------------
 

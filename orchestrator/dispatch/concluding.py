@@ -44,6 +44,8 @@ class Concluding:
         """The move that follows from an outcome; one that is no result of that job is the backend's failure."""
         if isinstance(outcome, ExecutionError):
             return self.failed(job, outcome)
+        if isinstance(outcome, Result) and outcome.execution_ms is None:
+            outcome = replace(outcome, execution_ms=self._took_ms(job))
         try:
             if isinstance(outcome, Result) and _size(outcome) > LARGE_RESULT:
                 result, body = await anyio.to_thread.run_sync(results.checked, job, outcome)
@@ -61,6 +63,7 @@ class Concluding:
         outcome = replace(
             job.outcome,
             execution_ms=result.execution_ms,
+            sampled=result.sampled,
             characterization_id=result.characterization_id,
             cost=result.cost or self._price(job),
             warnings=job.outcome.warnings + result.warnings,
@@ -68,6 +71,11 @@ class Concluding:
         after = moved(job, Cause.COMPLETED, now, outcome=outcome)
         data = {"execution_ms": result.execution_ms}
         return Move(job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
+
+    def _took_ms(self, job: Job) -> int:
+        """Since the attempt's start, by the wall clock, which may have been set back meanwhile."""
+        now = self._clock.now_ms()
+        return max(0, now - (now if job.started_at is None else job.started_at))
 
     def _price(self, job: Job) -> Cost | None:
         prices = self._capabilities.prices

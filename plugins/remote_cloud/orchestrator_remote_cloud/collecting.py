@@ -213,12 +213,13 @@ class Collector:
         if counts is None and self._sampled(attempt):
             counts = _counted(probabilities, spec.shots)
         backend = self._branch.catalog.find(self._branch.target)
+        took_ms = told.job.execution_duration_ms
         result = Result(
             qubits=max(1, spec.stats.declared, max(probabilities, default=0).bit_length()),
             probabilities=probabilities,
             counts=counts,
             shots=measured.shots,
-            execution_ms=round(told.job.execution_duration_ms or 0),
+            execution_ms=None if took_ms is None else round(took_ms),
             characterization_id=backend.characterization_id if backend is not None else None,
             cost=told.cost,
             warnings=told.warnings,
