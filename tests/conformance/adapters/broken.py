@@ -153,6 +153,13 @@ class ControlAndTargetSwapped(Sound):
         return replace(attempt.circuit, gates=gates)
 
 
+@caught_by("every_gate", "the smallest is the qis circuit: ")
+class NoPhases(Sound):
+    def circuit(self, attempt: Attempt) -> ir.Circuit:
+        circuit = attempt.circuit
+        return replace(circuit, gates=tuple(each for each in circuit.gates if each.name not in {"z", "s", "t"}))
+
+
 @caught_by("entanglement", "Bell")
 class ForgetsEntanglement(_Changed):
     def changed(self, result: Result) -> Result:
