@@ -74,7 +74,9 @@ def execution_error(error: Exception) -> ExecutionError:
     if (told := _told(error)) is not None:
         return told
     log.error("adapter raised", exc_info=error)
-    return ExecutionError("InternalError", f"the backend raised {name_of(error)}")
+    failed = ExecutionError("InternalError", f"the backend raised {name_of(error)}")
+    failed.__cause__ = error  # its words are for the log and for whoever tries the adapter, not for who submitted
+    return failed
 
 
 async def guarded(run: Awaitable[Result]) -> Outcome:

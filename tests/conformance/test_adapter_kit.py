@@ -9,9 +9,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from orchestrator.backends.abc import Attempt
+from orchestrator.backends.abc import Attempt, Prepared
 from orchestrator.errors import ExecutionError
-from orchestrator.model import Result
+from orchestrator.model import Failure, Result
 from orchestrator.testing.adapter_kit import CHECKS, Bench, Finding, Verdict, examine, found
 from orchestrator.testing.adapter_kit.checks import name_of, promise_of
 from tests.conformance.adapters import sound
@@ -50,6 +50,19 @@ def test_what_is_sound_passes(adapter: type[sound.Sound], check: object) -> None
     """No check finds fault with an adapter that keeps its promises, in any of the three forms."""
     finding = found(BY_NAME[name_of(check)], Bench(adapter))  # type: ignore[arg-type]
     assert finding.verdict is not Verdict.BROKEN, finding.why
+
+
+def test_what_prepare_raises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in `prepare` is told with its words and the author's own line, like one in `run`."""
+    monkeypatch.setattr("orchestrator.testing.adapter_kit.host._TRIES", 1)  # tries are a second apart
+
+    class RaisesPreparing(sound.SoundStream):
+        async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+            raise RuntimeError("no ions")
+
+    why = found(BY_NAME["plain_job"], Bench(RaisesPreparing)).why
+    assert "the backend raised RuntimeError: no ions, at test_adapter_kit.py:" in why
+    assert why.endswith("(prepare) while preparing")
 
 
 def test_every_check_can_fail() -> None:

@@ -571,7 +571,27 @@ class ServesOnce(SoundStream):
             await self.serve_one(attempt, emit)
 
 
-@caught_by("plain_job", "failed: InternalError: the backend raised ZeroDivisionError")
+@caught_by("plain_job", "failed: InternalError: the backend raised ZeroDivisionError: no ions, at broken.py:")
 class Raises(Sound):
     async def run(self, attempt: Attempt) -> Result:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("no ions")
+
+
+@caught_by("plain_job", "the backend raised AttributeError: 'RaisesInThread' object has no attribute 'ions'")
+class RaisesInThread(Sound):
+    def run(self, attempt: Attempt) -> Result:  # type: ignore[override]
+        return self.ions  # type: ignore[attr-defined,no-any-return]
+
+
+@caught_by("plain_job", "the backend raised KeyError: 'trap', at broken.py:")
+class RaisesOfABatch(SoundBatch):
+    async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        raise KeyError("trap")
+
+
+@caught_by("plain_job", "the backend raised NotImplementedError: RunsNothing has neither run, nor run_batch, nor serve")
+class RunsNothing(Adapter):
+    name = "nothing"
+
+    def capabilities(self) -> Sequence[Capabilities]:
+        return [Capabilities(backend="nothing", qubits=1)]
