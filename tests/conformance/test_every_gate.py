@@ -8,8 +8,10 @@ import pytest
 
 from orchestrator.circuits.gates import GATES
 from orchestrator.circuits.ir import Circuit, Gate
+from orchestrator.model import Result
 from orchestrator.testing.adapter_kit import Bench, Verdict, found
 from orchestrator.testing.adapter_kit.checks.physics import check_every_gate
+from orchestrator.testing.adapter_kit.known import Known, departs
 from orchestrator.testing.adapter_kit.simulating import probabilities
 from tests.conformance.adapters.sound import Sound
 from tests.conformance.adapters.wrong_gates import WRONG, mistaken, refusing
@@ -64,3 +66,20 @@ def test_narrow_backends(qubits: int) -> None:
 def test_what_it_is_compared_with(gate: Gate, expected: dict[int, float]) -> None:
     """Outcomes worked out by hand: the rightmost letter of a Pauli string acts on the first target."""
     assert probabilities(Circuit(qubits=2, gates=(gate,))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("p", "count", "fine"), [(1e-5, 1, True), (1e-5, 40, False), (0.0, 1, False), (0.5, 900, False)]
+)
+def test_counts_are_held_to_their_chances(p: float, count: int, fine: bool) -> None:
+    """Something rare may happen once; what is impossible may not, nor what is far from its probability."""
+    expected = {0: 1 - p, 1: p} if p else {0: 1.0}
+    result = Result(qubits=1, probabilities=expected, counts={0: 1000 - count, 1: count})
+    case = Known("a circuit", Circuit(qubits=1), expected)
+    assert (departs(case, result, exact=True) == "") is fine
+
+
+def test_no_hint_where_gates_have_roles() -> None:
+    """A swap that does nothing is not taken for reversed bits."""
+    case = Known("swap", Circuit(qubits=2, gates=(Gate("x", (0,)), Gate("swap", (0, 1)))), {2: 1.0})
+    assert "reversed" not in departs(case, Result(qubits=2, probabilities={1: 1.0}), exact=True)

@@ -20,8 +20,10 @@ from orchestrator.model import Result
 
 #: Tolerance of exact probabilities.
 EXACT: Final = 1e-6
-#: Counts may be so many standard deviations from their mean: by chance one of a billion is beyond.
-_SIGMAS: Final = 6.5
+#: Counts may be so far from their mean that chance goes beyond in one of so many cases; there are thousands in a run.
+_CHANCE: Final = math.log(2e11)
+#: What is less probable cannot happen.
+_IMPOSSIBLE: Final = 1e-12
 #: What is known has to be so far from all outcomes alike for noise to leave something of it.
 _TELLING: Final = 0.4
 #: Outcomes to name, the most probable ones.
@@ -178,10 +180,17 @@ def _miscounted(known: Known, result: Result) -> str:
     for outcome in {*counts, *known.expected}:
         p = known.expected.get(outcome, 0.0)
         count = counts.get(outcome, 0)
-        if abs(count - shots * p) > _SIGMAS * math.sqrt(shots * p * max(0.0, 1 - p)) + EXACT * shots:
+        if abs(count - shots * p) > _stray(shots, p) + EXACT * shots:
             shown = label(outcome, result.qubits)
             return f"{known.what}: {count} of {shots} shots read {shown}, which has probability {p:g}"
     return ""
+
+
+def _stray(shots: int, p: float) -> float:
+    """How far counts may be from ``shots * p``: Bernstein's inequality, which holds for rare outcomes as well."""
+    if not _IMPOSSIBLE < p < 1.0 - _IMPOSSIBLE:
+        return 0.0
+    return _CHANCE / 3 + math.sqrt(_CHANCE**2 / 9 + 2 * _CHANCE * shots * p * (1 - p))
 
 
 def _compared(known: Known, result: Result) -> str:
