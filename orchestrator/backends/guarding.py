@@ -85,7 +85,9 @@ def execution_error(error: Exception, attempts: Sequence[Attempt]) -> ExecutionE
         return told
     whose = {"job": attempts[0].id} if len(attempts) == 1 else {"jobs": len(attempts)}
     log.error("adapter raised", backend=attempts[0].job.backend, **whose, exc_info=error)
-    return ExecutionError("InternalError", f"the backend raised {name_of(error)}")
+    failed = ExecutionError("InternalError", f"the backend raised {name_of(error)}")
+    failed.__cause__ = error  # its words are for the log and for whoever tries the adapter, not for who submitted
+    return failed
 
 
 async def guarded(run: Awaitable[Result], attempt: Attempt) -> Outcome:
