@@ -90,7 +90,7 @@ def loaded(name: str) -> Factory:
 def not_installed(name: str, known: Collection[str]) -> AdapterUnavailable:
     """The refusal of a name that no installed adapter has, with the nearest one: projects are named with dashes."""
     near = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
     return AdapterUnavailable(name, f"not installed{hint}; installed: {', '.join(sorted(known)) or 'none'}")
 
 

@@ -22,12 +22,12 @@ _HEAD: Final = """\
 # Circuits and gates
 
 What a circuit is once it has been read, whatever door it came through: what an adapter gets as `attempt.circuit`, and
-what you submit where the orchestrator is embedded. `python -m tests.integration.docs.circuits_reference` makes this page
-from the code, and a test compares it, and every unitary below, with what the core computes.
+what you submit where the orchestrator is embedded. `python -m tests.integration.docs.circuits_reference` makes this
+page from the code, and a test compares it, and every unitary below, with what the core computes.
 
 * **Qubit k is bit k of an outcome**, qubit 0 the least significant: flipping qubit 1 alone gives outcome 2.
-* **Angles** are in radians in circuits of gate set `qis`, in turns (1 turn = 2 pi) in `native` ones. A circuit has gates
-  of one set.
+* **Angles** are in radians in circuits of gate set `qis`, in turns (1 turn = 2 pi) in `native` ones. A circuit has
+  gates of one set.
 * **Two-qubit matrices** are in the basis 00, 01, 10, 11, whose left, more significant letter is `targets[0]` and whose
   right one is `targets[1]`. That is the order of the gate's own wires and has nothing to do with their numbers.
 * **Controls** are not in the matrix: a gate acts where all of them are 1. `cnot` is `x` with a control.
@@ -69,8 +69,9 @@ print(probabilities(bell))  # one half each of 0 and 3
 
 _UNITS: Final = """\
 Short for the unitaries: `i` the imaginary unit, `r` = 1/sqrt(2), `e(x)` = exp(i x), `a` the `rotation` of a `qis` gate,
-`c` = cos(a/2) and `s` = sin(a/2). Of a `native` gate `a` is 2 pi times the `angle`, `p` 2 pi times the `phase`, `p0` and
-`p1` 2 pi times the `phases`. The column `params` has the members of gate objects on the wire, in the order of `Gate.params`.
+`c` = cos(a/2) and `s` = sin(a/2). Of a `native` gate `a` is 2 pi times the `angle`, `p` 2 pi times the `phase`, `p0`
+and `p1` 2 pi times the `phases`. The column `params` has the members of gate objects on the wire, in the order of
+`Gate.params`.
 """
 
 _ANTI: Final = "[[c, 0, 0, {0}], [0, c, {1}, 0], [0, {2}, c, 0], [{3}, 0, 0, c]]"
