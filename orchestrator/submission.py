@@ -219,6 +219,21 @@ class Drafter:
         return predicted if isinstance(predicted, int) else None
 
 
+def _noise_of(request: JobRequest) -> Noise | None:
+    """The noise asked for, also where it was written as a mapping, as in a body of the HTTP API.
+
+    Raises:
+        InvalidRequest: It is neither that nor a `Noise`; names ``noise``.
+    """
+    given: object = request.noise  # structs do not check their members when they are made
+    if given is None or isinstance(given, Noise):
+        return given
+    try:
+        return msgspec.convert(given, _StrictNoise)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"noise: {error}", code="wrong_type", fields=("noise",)) from error
+
+
 def _placed(job: Job, status: JobStatus, outcome: Outcome) -> Job:
     """A new job in the status it starts with, with the times that follow."""
     at = job.submitted_at
@@ -241,21 +256,6 @@ def _settled(children: list[Draft]) -> list[Draft]:
         draft if draft.job.status in TERMINAL else Draft(_placed(draft.job, JobStatus.CANCELED, Outcome()), draft.input)
         for draft in children
     ]
-
-
-def _noise_of(request: JobRequest) -> Noise | None:
-    """The noise asked for, also where it was written as a mapping, as in a body of the HTTP API.
-
-    Raises:
-        InvalidRequest: It is neither that nor a `Noise`; names ``noise``.
-    """
-    given: object = request.noise  # structs do not check their members when they are made
-    if given is None or isinstance(given, Noise):
-        return given
-    try:
-        return msgspec.convert(given, _StrictNoise)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"noise: {error}", code="wrong_type", fields=("noise",)) from error
 
 
 def _check_request(request: JobRequest, capabilities: Capabilities) -> None:
