@@ -33,6 +33,7 @@ from orchestrator.model import (
     Job,
     JobRequest,
     JobSpec,
+    Noise,
     Outcome,
     Stats,
     total,
@@ -44,6 +45,11 @@ log = structlog.get_logger()
 replace = msgspec.structs.replace
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JobSpec).decode
+
+
+class _StrictNoise(Noise, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Noise` of a mapping: a misspelt member is refused, not left out."""
+
 
 #: Requests with more gates are measured and encoded off the event loop.
 INLINE_GATES: Final = 2_000
@@ -96,6 +102,7 @@ class Drafter:
         """
         backend = self.backends.resolve(request.backend)
         capabilities = self.backends.accepting(backend)
+        request = replace(request, noise=_noise_of(request))
         _check_request(request, capabilities)
         if sum(len(circuit.gates) + 1 for circuit in request.circuits) > INLINE_GATES:
             measured = await anyio.to_thread.run_sync(measure, request.circuits, request.multi)
@@ -232,6 +239,21 @@ def _reached(status: JobStatus) -> tuple[str, ...]:
 
 def _times(status: JobStatus, at: int) -> dict[str, Any]:
     return dict.fromkeys(_reached(status), at)
+
+
+def _noise_of(request: JobRequest) -> Noise | None:
+    """The noise asked for, also where it was written as a mapping, as in a body of the HTTP API.
+
+    Raises:
+        InvalidRequest: It is neither that nor a `Noise`; names ``noise``.
+    """
+    given: object = request.noise  # structs do not check their members when they are made
+    if given is None or isinstance(given, Noise):
+        return given
+    try:
+        return msgspec.convert(given, _StrictNoise)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"noise: {error}", code="wrong_type", fields=("noise",)) from error
 
 
 def _placed(job: Job, status: JobStatus, outcome: Outcome) -> Job:
