@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -263,9 +263,8 @@ async def test_a_remote_that_never_answers_does_not_hold_the_start_up(
 ) -> None:
     """A listener that says nothing: the service starts without its backends."""
     monkeypatch.setattr(catalog, "OPEN_LIMIT_S", 0.05)
-    silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    async with silent:
-        table = {"url": f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}", "prefix": "far."}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        table = {"url": f"http://127.0.0.1:{silent.getsockname()[1]}", "prefix": "far."}
         settings = Settings(plugins={"remote_cloud": {"remotes": {"far": table}}})
         with anyio.fail_after(10):
             async with Orchestrator.open(tmp_path, adapters=[RemoteCloudAdapter()], settings=settings) as service:
@@ -275,8 +274,6 @@ async def test_a_remote_that_never_answers_does_not_hold_the_start_up(
 @pytest.fixture
 def unused_tcp_port() -> int:
     """A port nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
