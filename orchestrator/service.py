@@ -29,7 +29,7 @@ from orchestrator.backends.registry import Backends
 from orchestrator.bus import Bus
 from orchestrator.circuits import ir
 from orchestrator.clock import Clock, SystemClock, uuid7_factory
-from orchestrator.dispatch.line import Place
+from orchestrator.dispatch.forecast import Place
 from orchestrator.dispatch.stats import QueueStats
 from orchestrator.errors import (
     InvalidRequest,
@@ -278,7 +278,7 @@ class Orchestrator(AsyncContextManagerMixin):
         return self._dispatcher.predicted_wait_ms(job)
 
     def forecast(self) -> Iterator[Place]:
-        """The places of waiting jobs, backend by backend; see `Line.forecast`."""
+        """The places of waiting jobs, backend by backend; see `dispatch.forecast`."""
         return self._dispatcher.forecast()
 
     # -- stopping -----------------------------------------------------------------------

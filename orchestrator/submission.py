@@ -6,7 +6,8 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import anyio.to_thread
 import msgspec
@@ -180,26 +181,30 @@ class Drafter:
         child_index: int | None = None,
     ) -> Draft:
         prices = capabilities.prices
+        outcome = _UNPRICED if prices is None else Outcome(estimated_cost=prices.of(spec.stats, spec.shots))
+        if fault is None and capabilities.instant_prepare:
+            fault = check(spec, capabilities)
+        if fault is not None:
+            status, outcome = JobStatus.FAILED, Outcome(failure=fault)
+        elif not capabilities.instant_prepare:
+            status = JobStatus.SUBMITTED
+        else:
+            status = JobStatus.COMPLETED if spec.dry_run else JobStatus.READY
+            if (predicted := self._predicted(spec)) is not None:
+                outcome = replace(outcome, predicted_execution_ms=predicted)
+        now = self.clock.now_ms()
         job = Job(
             id=self.new_id(),
             project_id=project_id,
             spec=spec,
-            status=JobStatus.SUBMITTED,
-            submitted_at=self.clock.now_ms(),
+            status=status,
+            submitted_at=now,
             parent_id=parent_id,
             child_index=child_index,
-            outcome=_UNPRICED if prices is None else Outcome(estimated_cost=prices.of(spec.stats, spec.shots)),
+            outcome=outcome,
+            **_times(status, now),
         )
-        if fault is None:
-            if not capabilities.instant_prepare:
-                return Draft(job, measured.body)
-            fault = check(spec, capabilities)
-        if fault is not None:
-            return Draft(_placed(job, JobStatus.FAILED, Outcome(failure=fault)), measured.body)
-        predicted = self._predicted(spec)
-        outcome = job.outcome if predicted is None else replace(job.outcome, predicted_execution_ms=predicted)
-        status = JobStatus.COMPLETED if spec.dry_run else JobStatus.READY
-        return Draft(_placed(job, status, outcome), measured.body)
+        return Draft(job, measured.body)
 
     def _predicted(self, spec: JobSpec) -> int | None:
         """The adapter's prediction; one that fails is none."""
@@ -212,18 +217,27 @@ class Drafter:
         return predicted if isinstance(predicted, int) else None
 
 
+@cache
+def _reached(status: JobStatus) -> tuple[str, ...]:
+    """The times that a new job of that status has, each that of its submission."""
+    names = []
+    if status in {JobStatus.READY, JobStatus.STARTED, JobStatus.COMPLETED}:
+        names.append("ready_at")
+    if status in {JobStatus.STARTED, JobStatus.COMPLETED}:
+        names.append("started_at")
+    if status in TERMINAL:
+        names.append("completed_at")
+    return tuple(names)
+
+
+def _times(status: JobStatus, at: int) -> dict[str, Any]:
+    return dict.fromkeys(_reached(status), at)
+
+
 def _placed(job: Job, status: JobStatus, outcome: Outcome) -> Job:
-    """A new job in the status it starts with, with the times that follow."""
-    at = job.submitted_at
-    reached_ready = status in {JobStatus.READY, JobStatus.STARTED, JobStatus.COMPLETED}
-    return replace(
-        job,
-        status=status,
-        outcome=outcome,
-        ready_at=at if reached_ready else None,
-        started_at=at if status in {JobStatus.STARTED, JobStatus.COMPLETED} else None,
-        completed_at=at if status in TERMINAL else None,
-    )
+    """A new job in another status, with the times that follow."""
+    none: dict[str, Any] = {"ready_at": None, "started_at": None, "completed_at": None}
+    return replace(job, status=status, outcome=outcome, **(none | _times(status, job.submitted_at)))
 
 
 def _settled(children: list[Draft]) -> list[Draft]:

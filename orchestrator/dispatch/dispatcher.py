@@ -16,13 +16,14 @@ import anyio.abc
 import msgspec
 import structlog
 
-from orchestrator.backends.abc import Adapter, Attempt, Capabilities
-from orchestrator.backends.guarding import contained
+from orchestrator.backends.abc import Adapter, Capabilities
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
+from orchestrator.dispatch.forecast import Place, forecast, predicted_wait_ms
 from orchestrator.dispatch.leases import Lease
-from orchestrator.dispatch.line import Line, Place
+from orchestrator.dispatch.line import Line
 from orchestrator.dispatch.queue import Entry
+from orchestrator.dispatch.recovery import recover
 from orchestrator.dispatch.retry import delay_s
 from orchestrator.dispatch.supervising import Supervisor
 from orchestrator.events import EventKind
@@ -40,7 +41,6 @@ RESYNC_S: Final = 15.0
 POLL_S: Final = 0.05
 #: Time to put back what an adapter had in hand; beyond it (the store cannot write), the next adapter finds it.
 PUT_BACK_LIMIT_S: Final = 5.0
-PAGE: Final = 1000
 #: Read with their inputs, so not many at once.
 QUEUE_PAGE: Final = 100
 #: Events that lines are told of.
@@ -137,7 +137,7 @@ class Dispatcher:
         def unclaim() -> None:
             for line, draft, job in claimed:
                 draft.job = job
-                line.unclaim(job.id)
+                line.promises.take_back(job.id)
 
         return unclaim
 
@@ -189,41 +189,14 @@ class Dispatcher:
         Args:
             backends: Whose jobs; None for all, also those that nobody serves.
         """
-        for name, line in self.lines.items():
-            if backends is None or name in backends:
-                await self._adopt(line)
-        after: str | None = None
-        reason = "the server was restarted" if backends is None else "the adapter was replaced"
-        while page := await self._store.stranded(after=after, limit=PAGE):
-            after = page[-1].id
-            now = self._clock.now_ms()
-            await self._apply(
-                [
-                    Move(job, moved(job, Cause.REQUEUED, now), EventKind.JOB_REQUEUED, now, data={"reason": reason})
-                    for job in page
-                    if (backends is None or job.spec.backend in backends) and not self._held(job)
-                ]
-            )
-
-    def _held(self, job: Job) -> bool:
-        line = self.lines.get(job.spec.backend)
-        return line is not None and (job.id in line.leases or line.promises(job.id))
-
-    async def _adopt(self, line: Line) -> None:
-        after: str | None = None
-        while page := await self._store.active(line.backend, JobStatus.STARTED, after=after, limit=PAGE):
-            after = page[-1][0].id
-            attempts = [Attempt(job, job.attempt, body, compiled) for job, body, compiled in page]
-            try:
-                with contained():
-                    running = set(await line.adapter.recover(attempts))
-            except Exception:
-                log.exception("adapter raised in recover", backend=line.backend)
-                return
-            until, run_until = self._clock.monotonic() + self._settings.lease_s, line.run_limit()
-            for attempt in attempts:
-                if attempt in running:
-                    line.leases.add(Lease(attempt, attempt.job, until, run_until))
+        await recover(
+            self.lines,
+            self._store,
+            self._apply,
+            clock=self._clock,
+            lease_s=self._settings.lease_s,
+            backends=backends,
+        )
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve all lines, in tasks of that group, until it is canceled."""
@@ -255,7 +228,7 @@ class Dispatcher:
                 stopping.start_soon(self._supervisors.pop(line.backend).stop)
         with anyio.move_on_after(PUT_BACK_LIMIT_S, shield=True):
             for line in lines:
-                await line.kept()
+                await line.promises.kept()
                 if line.capabilities.recovers:
                     line.let_go()
                 else:
@@ -299,12 +272,14 @@ class Dispatcher:
     def predicted_wait_ms(self, job: Job) -> int | None:
         """Predicted run times of what is ahead of a waiting job, in all."""
         line = self.lines.get(job.spec.backend)
-        return line.predicted_wait_ms(job) if line is not None and job.status in WAITING else None
+        if line is None or job.status not in WAITING:
+            return None
+        return predicted_wait_ms(line, job, self._clock.now_ms())
 
     def forecast(self) -> Iterator[Place]:
-        """The places of waiting jobs, backend by backend; see `Line.forecast`."""
+        """The places of waiting jobs, backend by backend; see `dispatch.forecast`."""
         for line in self.lines.values():
-            yield from line.forecast()
+            yield from forecast(line, self._clock.now_ms())
 
     # -- time ---------------------------------------------------------------------------
 
@@ -362,7 +337,7 @@ class Dispatcher:
             moves = []
             for job, _, _ in page:
                 if job.id not in line.leases and now - (job.ready_at or now) > self._settings.queue_limit_s * 1000:
-                    failed = replace(moved(job, Cause.FAILED, now), outcome=replace(job.outcome, failure=failure))
+                    failed = moved(job, Cause.FAILED, now, outcome=replace(job.outcome, failure=failure))
                     moves.append(Move(job, failed, EventKind.JOB_FAILED, now, data=failure_data(failure)))
             if not moves:
                 return

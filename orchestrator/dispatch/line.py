@@ -7,8 +7,8 @@ move; news of an attempt whose lease is gone, or whose move is refused, changes 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -20,35 +20,27 @@ from orchestrator.backends.guarding import contained
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
+from orchestrator.dispatch.concluding import Concluding
 from orchestrator.dispatch.leases import Lease, Leases
+from orchestrator.dispatch.promises import Promises
 from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
-from orchestrator.errors import CanceledByBackend, ExecutionError, StorageError, WorkerLost
+from orchestrator.errors import ExecutionError, StorageError, WorkerLost
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import Characterization, Cost, Job, Result
+from orchestrator.model import Characterization, Job, Result
 from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move, Record
-from orchestrator.storage.ledger import calibration, failure_data, moved
+from orchestrator.storage.ledger import calibration, moved
 
 log = structlog.get_logger()
 replace = msgspec.structs.replace
 
-#: A result with more outcomes and shots is checked and encoded off the event loop.
-LARGE_RESULT: Final = 10_000
 #: Pause before writing again to a store that could not.
 WRITE_PAUSE_S: Final = 1.0
 
 ApplyMoves = Callable[[Sequence[Move]], Awaitable[list[bool]]]
 RecordEvent = Callable[[Record], Awaitable[None]]
 Backoff = Callable[[int], float]
-
-
-class Place(NamedTuple):
-    """Where a ready job waits: its place, from 1, and wall milliseconds until it probably starts, if that is known."""
-
-    job: Job
-    position: int
-    wait_ms: int | None
 
 
 class Line:
@@ -88,10 +80,7 @@ class Line:
         self._record = record
         self._parent = parent
         self._backoff = backoff
-        self._promised: dict[str, tuple[Taker, bytes]] = {}
-        self._keeping = anyio.Event()
-        self._loose: list[Attempt] = []  # granted to takers that had gone
-        self._usual_code = "SimulationError" if capabilities.kind == "simulator" else "QuantumComputerError"
+        self._concluding = Concluding(capabilities, clock, settings.max_failed_attempts)
         self.holds = standings.of(capabilities.backend)
         self._standings = standings
         self._closed = False
@@ -101,6 +90,7 @@ class Line:
             self.leases,
             families=capabilities.families,
         )
+        self.promises = Promises(self.ready)
         self.submitted = WaitingQueue(
             clock, lambda after, limit: fetch(self.backend, JobStatus.SUBMITTED, after, limit), self.preparing
         )
@@ -111,17 +101,13 @@ class Line:
         """See `Ready.take`."""
         while True:
             await self.opened()
-            if self._loose:
-                attempts, self._loose = self._holding(self._loose[:limit]), self._loose[limit:]
-                if attempts:
-                    return attempts
+            if attempts := self._holding(self.promises.left(limit)):
+                return attempts
             taker = Taker(limit, starts=start)
             try:
                 entries = await self.ready.take_for(taker)
             except BaseException:
-                taker.gone = True
-                for attempt in taker.granted:
-                    self._hand_over(attempt, taker)
+                self.promises.leave(taker)
                 raise
             taker.gone = True
             if attempts := self._holding(taker.granted):
@@ -175,7 +161,7 @@ class Line:
     @property
     def busy(self) -> int:
         """Jobs that the adapter has in hand."""
-        return len(self.leases) + len(self._promised) + len(self.preparing)
+        return len(self.leases) + len(self.promises) + len(self.preparing)
 
     def close(self) -> None:
         """The adapter loses its backend: it is handed nothing more, and what it says of the backend is not heard."""
@@ -203,54 +189,16 @@ class Line:
         return [attempt for attempt in attempts if self.leases.of(attempt) is not None]
 
     def claim(self, job: Job, body: bytes) -> Job | None:
-        """A ready job is about to be stored: as it shall be stored if somebody waits for it, else None.
-
-        It is then promised, and either `grant` or `unclaim` follows.
-        """
-        if not self.open or (taker := self.ready.idle()) is None:
-            return None
-        taker.promised += 1
-        self._promised[job.id] = (taker, body)
-        return replace(moved(job, Cause.STARTED, job.submitted_at), attempt=job.attempt + 1)
-
-    def unclaim(self, job_id: str) -> None:
-        """The job was not stored."""
-        taker, _ = self._promised.pop(job_id)
-        taker.promised -= 1
-        taker.wake()
-        self._keeping.set()
+        """A ready job is about to be stored: as it shall be stored if it can begin at once, else None."""
+        return self.promises.make(job, body) if self.open else None
 
     def grant(self, job: Job) -> bool:
-        """A promised job was stored, as started: hand it over. False if it was not promised here."""
-        if job.id not in self._promised:
+        """A promised job was stored, as started: it is handed over. False if it was not promised here."""
+        if job.id not in self.promises:
             return False
-        taker, body = self._promised.pop(job.id)
-        attempt = Attempt(job, job.attempt, body)
+        attempt = self.promises.keep(job)
         self.leases.add(Lease(attempt, job, self._clock.monotonic() + self._settings.lease_s, self.run_limit()))
-        taker.promised -= 1
-        self._hand_over(attempt, taker)
-        self._keeping.set()
         return True
-
-    def promises(self, job_id: str) -> bool:
-        """Whether a job is promised whose commit is under way."""
-        return job_id in self._promised
-
-    async def kept(self) -> None:
-        """Wait until nothing is promised any more."""
-        while self._promised:
-            self._keeping = anyio.Event()
-            await self._keeping.wait()
-
-    def _hand_over(self, attempt: Attempt, taker: Taker) -> None:
-        """To that taker; if it has gone, to whoever waits, or comes next."""
-        if taker.gone and (other := self.ready.idle()) is not None:
-            taker = other
-        if taker.gone:
-            self._loose.append(attempt)
-        else:
-            taker.granted.append(attempt)
-            taker.wake()
 
     def _lease(self, entry: Entry) -> Attempt:
         attempt = Attempt(entry.job, entry.job.attempt + 1, entry.input, entry.compiled)
@@ -282,7 +230,7 @@ class Line:
     async def _record_started(self, waiting: Sequence[Lease], now: int) -> None:
         moves = []
         for lease in waiting:
-            after = replace(moved(lease.job, Cause.STARTED, now), attempt=lease.attempt.number)
+            after = moved(lease.job, Cause.STARTED, now, attempt=lease.attempt.number)
             moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
         applied = await self._write(moves) if moves else []
         run_until = self.run_limit()
@@ -311,7 +259,7 @@ class Line:
         concluded = []
         for attempt, outcome in outcomes:
             if (lease := self.leases.of(attempt)) is not None and lease.job.status is JobStatus.STARTED:
-                concluded.append((lease, await self._conclude(lease, outcome)))
+                concluded.append((lease, await self._concluding.of(lease.job, outcome)))
         if not concluded:
             return
         applied = await self._write([move for _, move in concluded])
@@ -334,57 +282,6 @@ class Line:
         else:
             await self.hold(Hold.UNAVAILABLE, reason or "its adapter says so")
 
-    # -- what attempts become -------------------------------------------------------------
-
-    async def _conclude(self, lease: Lease, outcome: Result | ExecutionError) -> Move:
-        if isinstance(outcome, ExecutionError):
-            return self._failed(lease.job, outcome)
-        try:
-            if isinstance(outcome, Result) and _size(outcome) > LARGE_RESULT:
-                result, body = await anyio.to_thread.run_sync(results.checked, lease.job, outcome)
-            else:
-                result, body = results.checked(lease.job, outcome)
-        except results.InvalidResult as fault:
-            log.error(  # noqa: TRY400 - the backend's fault, our trace says nothing
-                "adapter answered an invalid result", backend=self.backend, job=lease.job.id, fault=str(fault)
-            )
-            return self._failed(lease.job, ExecutionError("InternalError", f"invalid result: {fault}"))
-        now = self._clock.now_ms()
-        known = lease.job.outcome
-        after = replace(
-            moved(lease.job, Cause.COMPLETED, now),
-            outcome=replace(
-                known,
-                execution_ms=result.execution_ms,
-                characterization_id=result.characterization_id,
-                cost=result.cost or self._price(lease.job),
-                warnings=known.warnings + result.warnings,
-            ),
-        )
-        data = {"execution_ms": result.execution_ms}
-        return Move(lease.job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
-
-    def _price(self, job: Job) -> Cost | None:
-        prices = self.capabilities.prices
-        return None if prices is None else prices.of(job.spec.stats, job.spec.shots)
-
-    def _failed(self, job: Job, error: ExecutionError) -> Move:
-        """Another attempt where that may help and the limit is not reached, else the end."""
-        now = self._clock.now_ms()
-        counted = job.failed_attempts + bool(error.retryable)
-        if isinstance(error, CanceledByBackend):
-            return Move(
-                job, moved(job, Cause.CANCELED, now), EventKind.JOB_CANCELED, now, data={"reason": error.message}
-            )
-        failure = results.failure(error.failure_code or self._usual_code, error.message)
-        if error.retryable and counted < self._settings.max_failed_attempts:
-            after = replace(moved(job, Cause.REQUEUED, now), failed_attempts=counted)
-            return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": failure.message})
-        after = replace(
-            moved(job, Cause.FAILED, now), failed_attempts=counted, outcome=replace(job.outcome, failure=failure)
-        )
-        return Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure))
-
     async def _write(self, moves: Sequence[Move]) -> list[bool]:
         """Apply; where the store cannot write now, wait and try again: running jobs keep their results.
 
@@ -398,41 +295,6 @@ class Line:
             except StorageError as error:
                 log.warning("cannot write; waiting", backend=self.backend, moves=len(moves), reason=str(error))
                 await self._clock.sleep(WRITE_PAUSE_S)
-
-    def predicted_wait_ms(self, job: Job) -> int | None:
-        """Wall milliseconds until a waiting job probably starts: what is left of what runs and what is ahead, on all
-        lanes. None while nothing is handed out: nobody knows until when.
-        """
-        if not self.open:
-            return None
-        now = self._clock.now_ms()
-        ahead = [lease.job for lease in self.leases]
-        ahead += [entry.job for entry in self.ready.entries if entry.job.id < job.id]
-        total = 0
-        for other in ahead:
-            if (left := self._left_ms(other, now)) is None:
-                return None
-            total += left
-        return round(total / (self.capabilities.concurrency * self.capabilities.batch))
-
-    def forecast(self) -> Iterator[Place]:
-        """The places of the ready jobs, in order, and what `predicted_wait_ms` says of each, in one pass."""
-        lanes, now = self.capabilities.concurrency * self.capabilities.batch, self._clock.now_ms()
-        ahead = [lease.job for lease in self.leases]
-        total: float | None = 0.0 if self.open else None
-        for position, entry in enumerate(self.ready.entries, 1):
-            for job in ahead:
-                left = None if total is None else self._left_ms(job, now)
-                total = None if total is None or left is None else total + left
-            yield Place(entry.job, position, None if total is None else round(total / lanes))
-            ahead = [entry.job]
-
-    def _left_ms(self, job: Job, now: int) -> int | None:
-        """Wall milliseconds that a job probably still runs, or will run; None where nothing is predicted."""
-        if (predicted := job.outcome.predicted_execution_ms) is None:
-            return None
-        run = 0 if job.started_at is None else max(0, now - job.started_at)
-        return max(0, self.adapter.wall_ms(predicted) - run)
 
     # -- supervision ----------------------------------------------------------------------
 
@@ -463,11 +325,10 @@ class Line:
         to find it.
         """
         now = self._clock.monotonic()
-        code = "SimulationTimeout" if self.capabilities.kind == "simulator" else "QuantumComputerError"
         ended = []
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:
-                error = ExecutionError(code, "the run limit was reached")
+                error = self._concluding.timed_out()
             elif lease.until <= now and lease.starting is None:
                 error = WorkerLost("its lease ended")
             else:
@@ -496,7 +357,7 @@ class Line:
                 continue
             self.leases.end(lease)
             if counts:
-                moves.append(self._failed(lease.job, WorkerLost(reason)))
+                moves.append(self._concluding.failed(lease.job, WorkerLost(reason)))
             else:
                 after = moved(lease.job, Cause.REQUEUED, now)
                 moves.append(Move(lease.job, after, EventKind.JOB_REQUEUED, now, data={"reason": reason}))
@@ -506,9 +367,3 @@ class Line:
                 attempt = attempts[move.after.id]
                 delay = self._backoff(move.after.failed_attempts) if counts else 0.0
                 self.ready.put_back(Entry(move.after, attempt.input, attempt.compiled), delay)
-
-
-def _size(result: Result) -> int:
-    """How much there is to check; members of the wrong type count nothing and are refused later."""
-    members = (result.probabilities, result.counts, result.shots)
-    return sum(len(member) for member in members if isinstance(member, dict | list))

@@ -54,7 +54,15 @@ def test_what_is_sound_passes(adapter: type[sound.Sound], check: object) -> None
 
 def test_every_check_can_fail() -> None:
     """For each promise there is a fault that breaks it, or it is one that the orchestrator keeps with the adapter."""
-    kept_together = {"families", "limits", "noise_models", "noise_seed", "noisy_outcomes", "prepare_answers"}
+    kept_together = {
+        "families",
+        "foreign_gates",
+        "limits",
+        "noise_models",
+        "noise_seed",
+        "noisy_outcomes",
+        "prepare_answers",
+    }
     kept_together |= {"prepare_interrupted", "cancel_waiting", "stop"}
     assert {fault.check for fault in FAULTS} | kept_together == BY_NAME.keys()
 

@@ -43,7 +43,7 @@ def test_a_sound_adapter(folder: Path) -> None:
     assert code == 0, text
     assert "promises of my_lab:Sound" in text
     assert "0 not kept" in text
-    assert "1 passed" not in text
+    assert " 1 passed" not in text
 
 
 def test_a_broken_adapter_beside_a_sound_one(folder: Path) -> None:

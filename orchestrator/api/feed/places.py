@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.api.feed.frames import QueueFrame, encode
-from orchestrator.dispatch.line import Place
+from orchestrator.dispatch.forecast import Place
 
 if TYPE_CHECKING:
     from orchestrator.api.feed.hub import Feed

@@ -12,10 +12,10 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
-from orchestrator.backends.discovery import discover
+from orchestrator.backends.discovery import loaded
 from orchestrator.backends.running import bind
 from orchestrator.backends.threads import called
-from orchestrator.errors import SettingsError
+from orchestrator.errors import AdapterUnavailable, SettingsError
 from orchestrator.model import BackendState, Characterization, Failure, JobSpec
 from orchestrator_fault.injection import Injection, renamed
 from orchestrator_fault.plan import Fault, read
@@ -169,7 +169,7 @@ class FaultAdapter(Adapter):
 def _made(name: str) -> Adapter:
     if name == FaultAdapter.name:
         raise SettingsError("fault: adapter is the plugin itself")
-    adapters, problems = discover([name])
-    if problems:
-        raise SettingsError(f"fault: {problems[0]}")
-    return adapters[0]
+    try:
+        return loaded(name).make()
+    except AdapterUnavailable as problem:
+        raise SettingsError(f"fault: {problem}") from problem

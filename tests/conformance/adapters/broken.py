@@ -114,7 +114,7 @@ class NegativeTime(_Changed):
         return replace(result, execution_ms=-1)
 
 
-@caught_by("plain_job", "a run cost -1")
+@caught_by("plain_job", "the cost is not an amount of a currency")
 class NegativeCost(_Changed):
     def changed(self, result: Result) -> Result:
         return replace(result, cost=Cost(value=-1.0))
@@ -174,12 +174,6 @@ class DeclaresWhatItCannotRun(Sound):
         if attempt.circuit.gateset == "native":
             raise ExecutionError("UnsupportedGate", "no native gates here")
         return attempt.circuit
-
-
-@caught_by("foreign_gates", "a circuit with zz, which it does not declare")
-class RunsGatesItDoesNotDeclare(SoundStream):
-    async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
-        return [Prepared(compiled=attempt.input) for attempt in attempts]
 
 
 # -- seeds ----------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ async def test_commits_of_any_size_hand_over_all_they_started(
                 for job in jobs:
                     assert (await service.wait(job.id)).status is JobStatus.COMPLETED
         assert len(adapter.seen) == 92
-        assert not line_of(service)._promised
+        assert not line_of(service).promises
         assert (await service.verify()).problems == ()
 
 
@@ -107,7 +107,7 @@ async def test_a_failed_commit_takes_its_promises_back(tmp_path: Path) -> None:
         begun = [answer.id for answer in answers if isinstance(answer, Job)]
         await adapter.until_seen(3)
         assert sorted(attempt.id for attempt in adapter.seen) == sorted([old.id, *begun])
-        assert not line_of(service)._promised
+        assert not line_of(service).promises
         adapter.release()
         for job_id in begun:
             assert (await service.wait(job_id)).status is JobStatus.COMPLETED

@@ -25,9 +25,7 @@ async def check_plain_job(bench: Bench) -> None:
             job = await host.ended(await host.submit(backend), f"a job on {backend.backend}")
             invalid = host.watch.invalid()
             assert not invalid, f"it answered an invalid result: {invalid}"
-            result = await host.completed(job, f"a job on {backend.backend}")
-            if (cost := result.cost) is not None:
-                assert cost.value >= 0, f"a run cost {cost.value}"
+            await host.completed(job, f"a job on {backend.backend}")
 
 
 async def check_registers(bench: Bench) -> None:
