@@ -152,6 +152,7 @@ def _answer(job: Job, bodies: dict[str, bytes]) -> dict[str, Any]:
         "status": job.status,
         "failure": outcome.failure,
         "warnings": outcome.warnings,
+        "cost": outcome.cost,
         "result": None if body is None else msgspec.Raw(body),
     }
 
