@@ -29,7 +29,12 @@ _MONEY: Final = Decimal("0.000001")
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A noise model by name; `seed` (1 to 2**31 - 1) makes its counts reproducible."""
+    """A noise model by name, and the seed of what it draws.
+
+    Attributes:
+        model: One of the backend's; `ideal` is none.
+        seed: From 1 to 2**31 - 1, makes the counts reproducible; drawn unless given.
+    """
 
     model: str = IDEAL
     seed: int | None = None

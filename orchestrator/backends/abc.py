@@ -193,7 +193,7 @@ class Adapter(ABC):
 
     def capabilities(self) -> Sequence[Capabilities]:
         """One entry per backend; asked after `open`, constant from then on."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no capabilities of its own")
 
     def state(self, backend: str) -> BackendState:
         """What moves about a backend; the dispatcher fills in the queue."""
@@ -234,7 +234,7 @@ class Adapter(ABC):
         Raises:
             ExecutionError: The attempt failed; any other exception is an `InternalError` of the job.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has neither run, nor run_batch, nor serve of its own")
 
     async def _run_each(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
         return [await guarded(called(self.run, attempt), attempt) for attempt in attempts]

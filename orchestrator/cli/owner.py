@@ -12,7 +12,7 @@ from aiohttp import UnixConnector
 
 from orchestrator.api.admin_socket import reachable, served
 from orchestrator.backends.abc import Capabilities
-from orchestrator.client import BackendInfo, Client, JobInfo, JobList, Work, job_body
+from orchestrator.client import BackendInfo, Client, JobCost, JobInfo, JobList, Work, job_body
 from orchestrator.datafolder import ADMIN_SOCKET, DATABASE
 from orchestrator.errors import StorageRefused
 from orchestrator.model import BackendState, Job, Result
@@ -53,6 +53,10 @@ class OwnerClient(Client):
         wishes = {"status": status, "backend": backend, "limit": limit, "next": after}
         page: JobList = await self.owner_ask(JobList, "GET", "/jobs", **wishes)
         return page
+
+    async def cost(self, job_id: str) -> JobCost:
+        told: JobCost = await self.owner_ask(JobCost, "GET", f"/jobs/{job_id}/cost")
+        return told
 
     async def cancel(self, job_ids: Sequence[str]) -> None:
         await self.owner_ask(dict[str, Any], "POST", "/jobs/cancel", {"ids": job_ids})

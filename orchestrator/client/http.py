@@ -17,6 +17,7 @@ from orchestrator.client.shapes import (
     FeedEvent,
     FeedFrame,
     FeedUnavailable,
+    JobCost,
     JobInfo,
     JobList,
     PartlySubmitted,
@@ -107,6 +108,30 @@ class Client(Wire):
         """A page of jobs, newest first; `after` is ``next`` of the page before."""
         params = _given(status=status, target=backend, limit=limit, next=after)
         return await self.ask(JobList, "GET", "/v0.4/jobs", params=params)
+
+    async def cost(self, job_id: str) -> JobCost:
+        """What a job cost and was expected to cost."""
+        return await self.ask(JobCost, "GET", f"/v0.4/jobs/{job_id}/cost")
+
+    async def with_costs(self, jobs: Sequence[JobInfo]) -> list[JobInfo]:
+        """The same jobs with what they cost and were expected to cost; without, where the server does not tell."""
+        told = list(jobs)
+        waiting = iter(enumerate(jobs))
+
+        async def ask_in_turn() -> None:
+            for place, job in waiting:
+                try:
+                    known = await self.cost(job.id)
+                except RemoteError as error:
+                    if error.status != 404:
+                        raise
+                else:
+                    told[place] = msgspec.structs.replace(job, cost=known.cost, estimated_cost=known.estimated_cost)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(_AT_ONCE, len(jobs))):
+                group.start_soon(ask_in_turn)
+        return told
 
     async def cancel(self, job_ids: Sequence[str]) -> None:
         """Cancel jobs; those that have ended stay as they are. An unknown one refuses all."""

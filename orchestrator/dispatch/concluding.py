@@ -68,7 +68,7 @@ class Concluding:
             cost=result.cost or self._price(job),
             warnings=job.outcome.warnings + result.warnings,
         )
-        after = replace(moved(job, Cause.COMPLETED, now), outcome=outcome)
+        after = moved(job, Cause.COMPLETED, now, outcome=outcome)
         data = {"execution_ms": result.execution_ms}
         return Move(job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
 
@@ -94,10 +94,10 @@ class Concluding:
         counted = job.failed_attempts + bool(error.retryable)
         failure = results.failure(error.failure_code or self._usual_code, error.message)
         if error.retryable and counted < self._most:
-            after = replace(moved(job, Cause.REQUEUED, now), failed_attempts=counted)
+            after = moved(job, Cause.REQUEUED, now, failed_attempts=counted)
             return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": failure.message})
         outcome = replace(job.outcome, failure=failure)
-        after = replace(moved(job, Cause.FAILED, now), failed_attempts=counted, outcome=outcome)
+        after = moved(job, Cause.FAILED, now, failed_attempts=counted, outcome=outcome)
         return Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from orchestrator.testing.adapter_kit import Bench, Finding
+    from orchestrator.testing.adapter_kit import Bench, Course, Finding
 
 #: Under which name a test's report carries its finding, also from a worker of pytest-xdist.
 _PROPERTY: Final = "orchestrator_finding"
@@ -38,7 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Be there only where an adapter is named; without paths of the caller's own, only the adapters are tried."""
-    if config.getoption("adapter"):
+    if names := config.getoption("adapter"):
+        for name in names:
+            _bench(name, config)  # here, since processes of pytest-xdist tell nobody why they have nothing to run
         config.pluginmanager.register(_Kit(config), "orchestrator-adapter-kit")
         if config.args_source is not pytest.Config.ArgsSource.ARGS:
             config.args = []
@@ -76,23 +78,24 @@ class _Adapter(pytest.Collector):
     """One adapter; its items are the checks."""
 
     def collect(self) -> list[pytest.Item]:
+        from orchestrator.testing.adapter_kit import Course  # noqa: PLC0415
         from orchestrator.testing.adapter_kit.checks import CHECKS, name_of  # noqa: PLC0415
 
-        bench = _bench(self.name, self.config)
-        return [_Promise.from_parent(self, name=name_of(check), check=check, bench=bench) for check in CHECKS]
+        bench, course = _bench(self.name, self.config), Course()
+        return [
+            _Promise.from_parent(self, name=name_of(check), check=check, bench=bench, course=course) for check in CHECKS
+        ]
 
 
 class _Promise(pytest.Item):
     """One promise of one adapter."""
 
-    def __init__(self, *, check: Any, bench: Bench, **options: Any) -> None:
+    def __init__(self, *, check: Any, bench: Bench, course: Course, **options: Any) -> None:
         super().__init__(**options)
-        self._check, self._bench = check, bench
+        self._check, self._bench, self._course = check, bench, course
 
     def runtest(self) -> None:
-        from orchestrator.testing.adapter_kit import found  # noqa: PLC0415
-
-        finding = found(self._check, self._bench)
+        finding = self._course.found(self._check, self._bench)
         self.user_properties.append((_PROPERTY, _carried(self.parent.name if self.parent else "", finding)))
         if finding.verdict == "skipped":
             pytest.skip(finding.why)
@@ -130,12 +133,15 @@ def _carried(adapter: str, finding: Finding) -> dict[str, str]:
 
 def _bench(name: str, config: pytest.Config) -> Bench:
     """The bench of an adapter by its name; what is wrong with the name is a mistake of the command line."""
+    from orchestrator.errors import AdapterUnavailable  # noqa: PLC0415
     from orchestrator.testing.adapter_kit import Bench  # noqa: PLC0415
     from orchestrator.testing.adapter_kit.finding import found_adapter, table_of  # noqa: PLC0415
 
     try:
         make = found_adapter(name, config.invocation_params.dir)
         settings = table_of(make, config.getoption("adapter_config"))
+    except AdapterUnavailable as problem:
+        raise pytest.UsageError(f"--adapter {name}: {problem.reason}") from problem
     except Exception as error:
         raise pytest.UsageError(f"--adapter {name}: {type(error).__name__}: {error}") from error
     return Bench(make, settings=settings)

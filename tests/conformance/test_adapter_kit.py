@@ -8,14 +8,23 @@ from collections.abc import Iterator, Sequence
 import anyio
 import anyio.lowlevel
 import pytest
+import structlog
 
-from orchestrator.backends.abc import Attempt
+from orchestrator.backends.abc import Attempt, Prepared
 from orchestrator.errors import ExecutionError
-from orchestrator.model import Result
-from orchestrator.testing.adapter_kit import CHECKS, Bench, Finding, Verdict, examine, found
+from orchestrator.model import Failure, Result
+from orchestrator.testing.adapter_kit import CHECKS, Bench, Course, Finding, Verdict, examine, found
 from orchestrator.testing.adapter_kit.checks import name_of, promise_of
 from tests.conformance.adapters import sound
-from tests.conformance.adapters.broken import FAULTS, RELEASES, BlocksForGood, CountsOneTooMany, Fault, NeverLetsGo
+from tests.conformance.adapters.broken import (
+    FAULTS,
+    RELEASES,
+    BlocksForGood,
+    CountsOneTooMany,
+    Fault,
+    NeverLetsGo,
+    Raises,
+)
 
 BY_NAME = {name_of(check): check for check in CHECKS}
 #: Nothing sound waits so long, and what hangs shall not hold up the tests.
@@ -52,6 +61,19 @@ def test_what_is_sound_passes(adapter: type[sound.Sound], check: object) -> None
     assert finding.verdict is not Verdict.BROKEN, finding.why
 
 
+def test_what_prepare_raises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in `prepare` is told with its words and the author's own line, like one in `run`."""
+    monkeypatch.setattr("orchestrator.testing.adapter_kit.host._TRIES", 1)  # tries are a second apart
+
+    class RaisesPreparing(sound.SoundStream):
+        async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared | Failure]:
+            raise RuntimeError("no ions")
+
+    why = found(BY_NAME["plain_job"], Bench(RaisesPreparing)).why
+    assert "the backend raised RuntimeError: no ions, at test_adapter_kit.py:" in why
+    assert why.endswith("(prepare) while preparing")
+
+
 def test_every_check_can_fail() -> None:
     """For each promise there is a fault that breaks it, or it is one that the orchestrator keeps with the adapter."""
     kept_together = {
@@ -84,7 +106,26 @@ async def test_a_report_in_plain_words() -> None:
     text = report.render()
     assert "Not kept: A plain job completes" in text
     assert "counts sum to 101, not to the 100 shots asked for" in text
-    assert "1 promises kept, 1 not kept" in text
+    assert "1 promise kept, 1 not kept" in text
+    assert text.count("Left out:") == 1
+    assert f"Left out: {len(CHECKS) - 2} checks: not tried, since plain_job is broken" in text
+
+
+async def test_nothing_is_logged_meanwhile(capfd: pytest.CaptureFixture[str]) -> None:
+    """What the kit breaks on purpose is told in findings, not on the terminal; afterwards logs are what they were."""
+    before = structlog.get_config()["processors"]
+    await examine(Bench(Raises))
+    assert capfd.readouterr() == ("", "")
+    assert structlog.get_config()["processors"] is before
+
+
+def test_foundations_come_first_in_any_order() -> None:
+    """The first check of a process tells what is broken underneath it; the rest is left out."""
+    course = Course()
+    first = course.found(BY_NAME["registers"], Bench(Raises))
+    assert first.verdict is Verdict.BROKEN
+    assert "plain_job is broken, which all others need: a job on sound failed" in first.why
+    assert course.found(BY_NAME["shots"], Bench(Raises)).why == "not tried, since plain_job is broken"
 
 
 @pytest.mark.parametrize("adapter", [NeverLetsGo, BlocksForGood], ids=lambda made: made.__name__)

@@ -72,12 +72,31 @@ def test_others_are_left_alone(folder: Path) -> None:
     assert "promises" not in text
 
 
+@pytest.mark.parametrize("form", ["option", "class"])
+@pytest.mark.parametrize("spread", [(), ("-n", "2")], ids=["alone", "spread"])
+def test_a_mistake_in_run_is_told_once(folder: Path, form: str, spread: tuple[str, ...]) -> None:
+    """What `run` raises is told with its line, in few lines; the checks that need it are skipped."""
+    (folder / "my_lab.py").write_text("from tests.conformance.adapters.broken import Raises\n")
+    (folder / "test_lab.py").write_text(
+        "import pytest\nfrom my_lab import Raises\nfrom orchestrator.testing.adapter_kit import *\n"
+        "class TestIt(AdapterConformance):\n"
+        "    @pytest.fixture\n    def bench(self):\n        return Bench(Raises)\n"
+    )
+    arguments = ("--adapter", "my_lab:Raises") if form == "option" else ("test_lab.py",)
+    code, text = run(folder, *arguments, *spread)
+    assert code == 1, text
+    assert "the backend raised ZeroDivisionError: no ions, at broken.py:" in text
+    assert len(text.splitlines()) < 40, text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("spread", [(), ("-n", "2")], ids=["alone", "spread"])
 @pytest.mark.parametrize(
     ("name", "words"), [("nobody", "not installed; installed:"), ("my_lab:Nobody", "nothing of that name")]
 )
-def test_a_wrong_name(folder: Path, name: str, words: str) -> None:
+def test_a_wrong_name(folder: Path, name: str, words: str, spread: tuple[str, ...]) -> None:
     """A name that leads nowhere is a mistake of the command line, told in a line."""
-    code, text = run(folder, "--adapter", name)
+    code, text = run(folder, "--adapter", name, *spread)
     assert code == pytest.ExitCode.USAGE_ERROR
     assert words in text
     assert "Traceback" not in text

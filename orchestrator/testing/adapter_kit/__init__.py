@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.testing.adapter_kit.bench import Bench, Skipped
 from orchestrator.testing.adapter_kit.checks import CHECKS, Check
-from orchestrator.testing.adapter_kit.examining import examine, found, try_check
+from orchestrator.testing.adapter_kit.course import Course, examine
+from orchestrator.testing.adapter_kit.examining import found, try_check
 from orchestrator.testing.adapter_kit.report import Finding, Report, Verdict
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "AdapterConformance",
     "Bench",
     "Check",
+    "Course",
     "Finding",
     "Report",
     "Skipped",

@@ -1,4 +1,4 @@
-"""Running the checks: one by one, each on an event loop of its own, whatever the adapter does."""
+"""Running a check and judging it: each on an event loop of its own, whatever the adapter does."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
 
 from orchestrator.testing.adapter_kit.apart import DidNotEnd, run_apart, running_apart
 from orchestrator.testing.adapter_kit.bench import CHECK_LIMITS, Bench, Skipped
-from orchestrator.testing.adapter_kit.checks import CHECKS, FOUNDATIONS, Check, name_of, promise_of
+from orchestrator.testing.adapter_kit.checks import Check, name_of, promise_of
 from orchestrator.testing.adapter_kit.frames import told_of
-from orchestrator.testing.adapter_kit.report import Finding, Report, Verdict
-
-Progress = Callable[[Finding], None]
-
-#: Checks that did not end, after which no more is tried: each leaves a thread behind.
-_MOST_HANGS: Final = 3
+from orchestrator.testing.adapter_kit.quiet import quiet
+from orchestrator.testing.adapter_kit.report import Finding, Verdict
 
 
 def try_check(check: Check, bench: Bench) -> None:
@@ -27,53 +22,41 @@ def try_check(check: Check, bench: Bench) -> None:
         AssertionError: The promise is broken; says how.
         Skipped: It does not concern this adapter.
     """
-    run_apart(_plainly(check, bench), CHECK_LIMITS * bench.limit_s)
+    with quiet():
+        run_apart(_plainly(check, bench), CHECK_LIMITS * bench.limit_s)
 
 
 def found(check: Check, bench: Bench) -> Finding:
     """Run one check to its end, on this thread, and say what came of it."""
+    return tried(check, bench)[0]
+
+
+def tried(check: Check, bench: Bench) -> tuple[Finding, DidNotEnd | None]:
+    """As `found`; and the error if it had to be given up."""
     began = time.monotonic()
     try:
         try_check(check, bench)
     except (AssertionError, Skipped) as error:
-        return _finding(check, error, began)
-    return _finding(check, None, began)
+        return _judged(check, error, began)
+    return _judged(check, None, began)
 
 
-async def examine(bench: Bench, progress: Progress | None = None) -> Report:
-    """Run all checks. Never raises for a broken promise; cancelling leaves the running check.
-
-    Args:
-        progress: Told of each finding as it is made.
-    """
-    report = Report(_named(bench))
-    hangs, unusable = 0, ""
-    for check in CHECKS:
-        began = time.monotonic()
-        if unusable:
-            finding = _finding(check, Skipped(unusable), began)
-        else:
-            finding, hung = await _tried(check, bench)
-            hangs += hung is not None
-            if finding.verdict is Verdict.BROKEN and check in FOUNDATIONS:
-                unusable = f"not tried, since {name_of(check)} is broken"
-            elif hung is not None and (hangs == _MOST_HANGS or not hung.stopped):
-                unusable = f"not tried, since {name_of(check)} did not end"
-        report.findings.append(finding)
-        if progress is not None:
-            progress(finding)
-    return report
-
-
-async def _tried(check: Check, bench: Bench) -> tuple[Finding, DidNotEnd | None]:
+async def trying(check: Check, bench: Bench) -> tuple[Finding, DidNotEnd | None]:
+    """As `tried`; this event loop goes on meanwhile."""
     began = time.monotonic()
     try:
-        await running_apart(_plainly(check, bench), CHECK_LIMITS * bench.limit_s)
-    except DidNotEnd as error:
-        return _finding(check, error, began), error
+        with quiet():
+            await running_apart(_plainly(check, bench), CHECK_LIMITS * bench.limit_s)
     except (AssertionError, Skipped) as error:
-        return _finding(check, error, began), None
-    return _finding(check, None, began), None
+        return _judged(check, error, began)
+    return _judged(check, None, began)
+
+
+def _judged(check: Check, error: BaseException | None, began: float) -> tuple[Finding, DidNotEnd | None]:
+    verdict = Verdict.KEPT if error is None else Verdict.SKIPPED if isinstance(error, Skipped) else Verdict.BROKEN
+    why = "" if error is None else str(error) or type(error).__name__
+    finding = Finding(name_of(check), promise_of(check), verdict, why, time.monotonic() - began)
+    return finding, error if isinstance(error, DidNotEnd) else None
 
 
 def _plainly(check: Check, bench: Bench) -> Callable[[], Awaitable[None]]:
@@ -99,15 +82,3 @@ def _inner(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _finding(check: Check, error: BaseException | None, began: float) -> Finding:
-    verdict = Verdict.KEPT if error is None else Verdict.SKIPPED if isinstance(error, Skipped) else Verdict.BROKEN
-    why = "" if error is None else str(error) or type(error).__name__
-    return Finding(name_of(check), promise_of(check), verdict, why, time.monotonic() - began)
-
-
-def _named(bench: Bench) -> str:
-    """What to call the adapter in the report; making it may be what is broken."""
-    name = getattr(bench.make, "name", None) or getattr(bench.make, "__name__", "")
-    return str(name)

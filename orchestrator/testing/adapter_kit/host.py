@@ -19,7 +19,7 @@ from orchestrator.circuits.ir import Circuit
 from orchestrator.datafolder import DATABASE
 from orchestrator.events import Event
 from orchestrator.lifecycle import TERMINAL, JobStatus
-from orchestrator.model import Job, JobRequest, Result
+from orchestrator.model import Failure, Job, JobRequest, Result
 from orchestrator.service import Orchestrator
 from orchestrator.settings import DispatchSettings, Settings, StorageSettings, WorkerSettings
 from orchestrator.testing.adapter_kit.bench import Bench
@@ -103,7 +103,7 @@ class Host:
         """The result of a job, which has to complete."""
         job = await self.ended(job, what)
         failure = job.outcome.failure
-        assert failure is None, f"{what} failed: {failure.code}: {failure.message}"
+        assert failure is None, f"{what} failed: {failure.code}: {self._words(job, failure)}"
         assert job.status is JobStatus.COMPLETED, f"{what} ended {job.status}"
         result = await self.orchestrator.fetch_result(job.id)
         wires = job.spec.stats.declared
@@ -112,6 +112,14 @@ class Host:
             f"the circuit, idle ones included"
         )
         return result
+
+    def _words(self, job: Job, failure: Failure) -> str:
+        """What a failure says; of an exception in the adapter's code, with its words and its line."""
+        raised = self.watch.raised.get(job.id)
+        ours, name, after = failure.message.partition("the backend raised ")
+        if raised is None or not name:
+            return failure.message
+        return f"{ours}{name}{raised}" + ("".join(after.partition(" ")[1:]))
 
     async def run(
         self, backend: Capabilities, circuit: Circuit | None = None, *, what: str = "", **options: Any

@@ -20,8 +20,14 @@ from orchestrator.model import Result
 
 #: Tolerance of exact probabilities.
 EXACT: Final = 1e-6
-#: Counts may be so many standard deviations from their mean: by chance one of a billion is beyond.
-_SIGMAS: Final = 6.5
+#: Counts may be so far from their mean that chance goes beyond in one of so many cases; there are thousands in a run.
+_CHANCE: Final = math.log(2e11)
+#: What is less probable cannot happen.
+_IMPOSSIBLE: Final = 1e-12
+#: What is known has to be so far from all outcomes alike for noise to leave something of it.
+_TELLING: Final = 0.4
+#: Outcomes to name, the most probable ones.
+_SHOWN: Final = 4
 #: Circuits are of so many qubits at most.
 _WIDEST: Final = 5
 #: Names under which ``supported_gates`` may list a gate of the IR.
@@ -146,10 +152,26 @@ def departs(known: Known, result: Result, *, exact: bool) -> str:
         shares = [told.get(outcome, 0.0) for outcome in known.expected]
         wrong = min(shares) <= others or sum(shares) <= 0.5
     if wrong:
-        most = dict(sorted(told.items(), key=lambda item: -item[1])[:4])
-        text = f"{known.what}: expected {_shown(known.expected, result.qubits)}, got {_shown(most, result.qubits)}"
-        return text + _hint(known, told, result.qubits)
+        return f"{known.what}: {_compared(known, result)}" + _hint(known, told, result.qubits)
     return _miscounted(known, result) if exact and result.counts is not None else ""
+
+
+def drowns(known: Known, result: Result) -> str:
+    """Whether noise cannot explain a result, in plain words; empty if it can, or if all outcomes are much alike.
+
+    Noise brings outcomes nearer to each other. A result that is nearer to that than to what is known is taken as wrong.
+    """
+    flat = dict.fromkeys(range(1 << result.qubits), 1 / (1 << result.qubits))
+    if _distance(known.expected, flat) < _TELLING or (
+        _distance(result.probabilities, known.expected) < _distance(result.probabilities, flat)
+    ):
+        return ""
+    return f"{known.what}: {_compared(known, result)}"
+
+
+def _distance(one: Mapping[int, float], two: Mapping[int, float]) -> float:
+    """The total variation distance."""
+    return sum(abs(one.get(outcome, 0.0) - two.get(outcome, 0.0)) for outcome in {*one, *two}) / 2
 
 
 def _miscounted(known: Known, result: Result) -> str:
@@ -158,10 +180,25 @@ def _miscounted(known: Known, result: Result) -> str:
     for outcome in {*counts, *known.expected}:
         p = known.expected.get(outcome, 0.0)
         count = counts.get(outcome, 0)
-        if abs(count - shots * p) > _SIGMAS * math.sqrt(shots * p * (1 - p)) + EXACT * shots:
+        if abs(count - shots * p) > _stray(shots, p) + EXACT * shots:
             shown = label(outcome, result.qubits)
             return f"{known.what}: {count} of {shots} shots read {shown}, which has probability {p:g}"
     return ""
+
+
+def _stray(shots: int, p: float) -> float:
+    """How far counts may be from ``shots * p``: Bernstein's inequality, which holds for rare outcomes as well."""
+    if not _IMPOSSIBLE < p < 1.0 - _IMPOSSIBLE:
+        return 0.0
+    return _CHANCE / 3 + math.sqrt(_CHANCE**2 / 9 + 2 * _CHANCE * shots * p * (1 - p))
+
+
+def _compared(known: Known, result: Result) -> str:
+    expected, got = (
+        dict(sorted(each.items(), key=lambda item: -item[1])[:_SHOWN])
+        for each in (known.expected, result.probabilities)
+    )
+    return f"expected {_shown(expected, result.qubits)}, got {_shown(got, result.qubits)}"
 
 
 def _shown(probabilities: Mapping[int, float], qubits: int) -> str:
@@ -169,7 +206,9 @@ def _shown(probabilities: Mapping[int, float], qubits: int) -> str:
 
 
 def _hint(known: Known, told: Mapping[int, float], qubits: int) -> str:
-    """What the mistake may be."""
+    """What the mistake may be; of gates on several wires it may be anything."""
+    if any(len(gate.wires) > 1 for gate in known.circuit.gates):
+        return ""
     for outcome, p in known.expected.items():
         mirrored = int(f"{outcome:0{qubits}b}"[::-1], 2)
         if mirrored not in known.expected and told.get(mirrored, 0.0) > p / 2:

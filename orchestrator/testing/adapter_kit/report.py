@@ -60,17 +60,30 @@ class Report:
     def _of(self, verdict: Verdict) -> list[Finding]:
         return [finding for finding in self.findings if finding.verdict is verdict]
 
+    def reasons(self) -> dict[str, list[Finding]]:
+        """What was left out, by the reason."""
+        reasons: dict[str, list[Finding]] = {}
+        for finding in self.skipped:
+            reasons.setdefault(finding.why, []).append(finding)
+        return reasons
+
+    def totals(self, broken: str = "broken") -> str:
+        """How many of each verdict, in a line."""
+        kept = len(self.kept)
+        promises = "promise" if kept == 1 else "promises"
+        return f"{kept} {promises} kept, {len(self.broken)} {broken}, {len(self.skipped)} left out"
+
     def render(self) -> str:
         """The report for people: what is broken first, then what was left out, then the totals."""
         lines = []
         for finding in self.broken:
             lines += [f"Not kept: {finding.promise}", f"    {finding.check}: {finding.why}", ""]
-        for finding in self.skipped:
-            lines.append(f"Left out: {finding.check}: {finding.why}")
+        for why, findings in self.reasons().items():
+            names = findings[0].check if len(findings) == 1 else f"{len(findings)} checks"
+            lines.append(f"Left out: {names}: {why}")
         if self.skipped:
             lines.append("")
         name = f"{self.adapter}: " if self.adapter else ""
-        totals = f"{len(self.kept)} promises kept, {len(self.broken)} not kept, {len(self.skipped)} left out"
-        return "\n".join([*lines, name + totals])
+        return "\n".join([*lines, f"{name}{self.totals('not kept')}"])
 
     __str__ = render

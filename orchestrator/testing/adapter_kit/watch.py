@@ -41,6 +41,7 @@ class Watch:
         vouching: Whether heartbeats get through; the adapter is taken for dead otherwise.
         recovered: What `recover` was asked, and what it answered.
         closed: What `aclose` raised, or None, each time it was called.
+        raised: What its code raised that was none of the contract's failures, in plain words, by the id of the job.
     """
 
     adapter: Adapter
@@ -58,6 +59,7 @@ class Watch:
     vouching: bool = True
     recovered: list[tuple[list[Attempt], list[Any]]] = field(default_factory=list)
     closed: list[Exception | None] = field(default_factory=list)
+    raised: dict[str, str] = field(default_factory=dict)
     _taken: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
@@ -85,7 +87,11 @@ class Watch:
     def _prepare(self, prepare: Callable[..., Any]) -> Any:
         async def watched(attempts: Sequence[Attempt]) -> Sequence[Prepared | Failure]:
             self.prepared += attempts
-            return await self.freezer.stepped(called(prepare, attempts))
+            try:
+                return await self.freezer.stepped(called(prepare, attempts))
+            except Exception as error:
+                self.raised.update(dict.fromkeys((attempt.id for attempt in attempts), told_of(error)))
+                raise
 
         return watched
 
@@ -158,6 +164,8 @@ class Watch:
         if self.answers[attempt]:
             self.faults.append("it answered the same attempt more than once")
         self.answers[attempt].append(outcome)
+        if isinstance(outcome, ExecutionError) and outcome.__cause__ is not None:
+            self.raised[attempt.id] = told_of(outcome.__cause__)
         if attempt in self.canceled:
             self.late[attempt] = time.monotonic() - self.canceled[attempt]
 

@@ -153,6 +153,13 @@ class ControlAndTargetSwapped(Sound):
         return replace(attempt.circuit, gates=gates)
 
 
+@caught_by("every_gate", "the smallest is the qis circuit: ")
+class NoPhases(Sound):
+    def circuit(self, attempt: Attempt) -> ir.Circuit:
+        circuit = attempt.circuit
+        return replace(circuit, gates=tuple(each for each in circuit.gates if each.name not in {"z", "s", "t"}))
+
+
 @caught_by("entanglement", "Bell")
 class ForgetsEntanglement(_Changed):
     def changed(self, result: Result) -> Result:
@@ -564,7 +571,27 @@ class ServesOnce(SoundStream):
             await self.serve_one(attempt, emit)
 
 
-@caught_by("plain_job", "failed: InternalError: the backend raised ZeroDivisionError")
+@caught_by("plain_job", "failed: InternalError: the backend raised ZeroDivisionError: no ions, at broken.py:")
 class Raises(Sound):
     async def run(self, attempt: Attempt) -> Result:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("no ions")
+
+
+@caught_by("plain_job", "the backend raised AttributeError: 'RaisesInThread' object has no attribute 'ions'")
+class RaisesInThread(Sound):
+    def run(self, attempt: Attempt) -> Result:  # type: ignore[override]
+        return self.ions  # type: ignore[attr-defined,no-any-return]
+
+
+@caught_by("plain_job", "the backend raised KeyError: 'trap', at broken.py:")
+class RaisesOfABatch(SoundBatch):
+    async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        raise KeyError("trap")
+
+
+@caught_by("plain_job", "the backend raised NotImplementedError: RunsNothing has neither run, nor run_batch, nor serve")
+class RunsNothing(Adapter):
+    name = "nothing"
+
+    def capabilities(self) -> Sequence[Capabilities]:
+        return [Capabilities(backend="nothing", qubits=1)]

@@ -21,30 +21,9 @@ from orchestrator.backends.abc import (
 )
 from orchestrator.backends.guarding import guarded
 from orchestrator.circuits import ir
-from orchestrator.circuits.gates import matrix
 from orchestrator.errors import ExecutionError, UserFault
 from orchestrator.model import Characterization, Failure, Result
-
-
-def amplitudes(circuit: ir.Circuit) -> dict[int, complex]:
-    """The state of a circuit that begins in all zeros; bit k of a key is qubit k."""
-    state: dict[int, complex] = {0: 1 + 0j}
-    for gate in circuit.gates:
-        rows = matrix(gate, circuit.gateset)
-        after: dict[int, complex] = {}
-        for key, amplitude in state.items():
-            if not all(key >> wire & 1 for wire in gate.controls):
-                after[key] = after.get(key, 0j) + amplitude
-                continue
-            column = 0
-            for wire in gate.targets:
-                column = 2 * column + (key >> wire & 1)
-            rest = key & ~sum(1 << wire for wire in gate.targets)
-            for row, entries in enumerate(rows):
-                bits = sum((row >> place & 1) << wire for place, wire in enumerate(reversed(gate.targets)))
-                after[rest | bits] = after.get(rest | bits, 0j) + amplitude * entries[column]
-        state = after
-    return state
+from orchestrator.testing.adapter_kit.simulating import probabilities
 
 
 class Sound(Adapter):
@@ -70,11 +49,11 @@ class Sound(Adapter):
 
     def measured(self, attempt: Attempt) -> Result:
         circuit, shots = self.circuit(attempt), attempt.job.spec.shots
-        probabilities = {key: abs(value) ** 2 for key, value in amplitudes(circuit).items() if abs(value) > 1e-9}
+        told = probabilities(circuit)
         counts: dict[int, int] = {}
-        for key in self.rng(attempt).choices(list(probabilities), list(probabilities.values()), k=shots):
+        for key in self.rng(attempt).choices(list(told), list(told.values()), k=shots):
             counts[key] = counts.get(key, 0) + 1
-        return Result(qubits=circuit.qubits, probabilities=probabilities, counts=counts, execution_ms=1)
+        return Result(qubits=circuit.qubits, probabilities=told, counts=counts, execution_ms=1)
 
 
 class SoundBatch(Sound):

@@ -15,6 +15,7 @@ _JOBS: Final = 5
 _SHOTS: Final = 500
 #: Beyond this probability of one outcome there is nothing random to compare.
 _CERTAIN: Final = 0.999
+_DERIVE: Final = "every random choice has to derive from attempt.job.spec.seed, and from nothing else"
 
 
 async def check_same_seed(bench: Bench) -> None:
@@ -27,7 +28,9 @@ async def check_same_seed(bench: Bench) -> None:
     for backend, first, second in zip(chosen, alone, together, strict=True):
         for (seed, one), (again, two) in zip(first, second, strict=True):
             assert seed == again, "the kit could not give the same seed twice"
-            assert _same(one, two), f"on {backend.backend}, seed {seed} gave {one.counts}, and then {two.counts}"
+            assert _same(one, two), (
+                f"on {backend.backend}, seed {seed} gave {one.counts}, and then {two.counts}; {_DERIVE}"
+            )
 
 
 async def check_other_seed(bench: Bench) -> None:
@@ -41,7 +44,7 @@ async def check_other_seed(bench: Bench) -> None:
             told = True
             assert not all(_same(results[0], each) for each in results), (
                 f"on {backend.backend}, {len(results)} jobs with seeds of their own all counted {results[0].counts}; "
-                f"random choices derive from attempt.job.spec.seed"
+                f"{_DERIVE}"
             )
         if not told:
             raise Skipped("it counts nothing, or nothing random")
@@ -62,9 +65,11 @@ async def check_noise_seed(bench: Bench) -> None:
             for seed in (11, 11, 12):
                 noise = Noise(model=name, seed=seed)
                 counts.append(await host.run(backend, circuit, shots=_shots(host, backend), noise=noise))
-            assert _same(counts[0], counts[1]), f"noise seed 11 gave {counts[0].counts}, and then {counts[1].counts}"
+            assert _same(counts[0], counts[1]), (
+                f"noise seed 11 gave {counts[0].counts}, and then {counts[1].counts}; {_DERIVE}"
+            )
             if not any(_certain(each) for each in counts):
-                assert not _same(counts[0], counts[2]), "noise seeds 11 and 12 gave the same counts"
+                assert not _same(counts[0], counts[2]), f"noise seeds 11 and 12 gave the same counts; {_DERIVE}"
 
 
 def _seeded(host: Host) -> list[Capabilities]:
