@@ -151,7 +151,7 @@ def _refusal(status: bytes, headers: bytes = b"") -> bytes:
 
 async def rehearse(folder: Path, kills: int, submitters: int, seed: int, *, plain: bool = False) -> Report:
     """Kill near so many times, start it once more, wait, stop both, and compare what they hold."""
-    rng, report = random.Random(seed), Report()
+    report = Report()
     (folder / "far").mkdir()
     (folder / "near").mkdir()
     far = Lives(folder / "far", environment={"ORCHESTRATOR_WORKERS__COUNT": "1"})
@@ -162,34 +162,23 @@ async def rehearse(folder: Path, kills: int, submitters: int, seed: int, *, plai
         config = folder / "near.toml"
         config.write_text(_CONFIG.format(url=proxy.url, kind="cloud" if plain else "auto", grace_s=_GRACE_S))
         near = Lives(folder / "near", "--config", str(config), environment={"FAR_KEY": KEY})
-        load = Load(near.url, rng, _body)
-        proxy.calm = True
-        await far.start()
-        await far.answering(session)
-        await near.start()  # sees far's backends once
-        await near.answering(session)
-        await near.end(signal.SIGKILL)
-        proxy.calm = False
-        tasks = [asyncio.create_task(load.submit(session)) for _ in range(submitters)]
+        load = Load(near.url, random.Random(seed), _body)
         try:
-            for number in range(1, kills + 1):
-                await near.start()
-                if rng.random() < 0.7:
-                    await near.answering(session)
-                await asyncio.sleep(rng.uniform(LEAST_S, MOST_S))
-                code = await near.end(signal.SIGKILL)
-                report.expect(code == -signal.SIGKILL, f"near ended by itself with {code}")
-                if number % max(1, kills // 10) == 0:
-                    print(f"{number} kills, {len(load.acknowledged)} acknowledged", flush=True)
-            await near.start()
+            proxy.calm = True
+            await far.start()
+            await far.answering(session)
+            await near.start()  # sees far's backends once
             await near.answering(session)
-            await asyncio.sleep(1.0)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        proxy.calm = True  # when the link is well again, all has to end
-        try:
+            await near.end(signal.SIGKILL)
+            proxy.calm = False
+            tasks = [asyncio.create_task(load.submit(session)) for _ in range(submitters)]
+            try:
+                report.problems += await _kill(near, kills, session, load)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            proxy.calm = True  # when the link is well again, all has to end
             begun, left = time.monotonic(), set(load.acknowledged)
             while left and time.monotonic() - begun < LIMIT_S:
                 left = await load.left(session, left)
@@ -205,6 +194,25 @@ async def rehearse(folder: Path, kills: int, submitters: int, seed: int, *, plai
     if report.problems:
         report.figures += (folder / "near" / "server.log").read_text(errors="replace").splitlines()[-20:]
     return report
+
+
+async def _kill(near: Lives, kills: int, session: aiohttp.ClientSession, load: Load) -> list[str]:
+    """Kill near at random moments, and leave it running; answers what was wrong."""
+    problems = []
+    for number in range(1, kills + 1):
+        await near.start()
+        if load.rng.random() < 0.7:
+            await near.answering(session)
+        await asyncio.sleep(load.rng.uniform(LEAST_S, MOST_S))
+        code = await near.end(signal.SIGKILL)
+        if code != -signal.SIGKILL:
+            problems.append(f"near ended by itself with {code}")
+        if number % max(1, kills // 10) == 0:
+            print(f"{number} kills, {len(load.acknowledged)} acknowledged", flush=True)
+    await near.start()
+    await near.answering(session)
+    await asyncio.sleep(1.0)
+    return problems
 
 
 async def _compare(folder: Path, acknowledged: dict[str, dict[str, Any]], report: Report) -> None:

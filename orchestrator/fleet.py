@@ -96,6 +96,7 @@ class Fleet:
             else:
                 holds.put(Hold.PAUSED, before)
             raise
+        log.info("backend paused", backend=name, reason=reason)
         return self._backends.state(name)
 
     async def resume(self, backend: str) -> BackendState:
@@ -110,6 +111,8 @@ class Fleet:
             if before is not None:
                 holds.put(Hold.PAUSED, before)
             raise
+        if before is not None:
+            log.info("backend resumed", backend=name)
         return self._backends.state(name)
 
     async def drain(self, backend: str, timeout_s: float | None = None, reason: str = "drained") -> bool:
@@ -128,7 +131,10 @@ class Fleet:
         name = self._backends.resolve(backend)
         if Hold.PAUSED not in self._standings.of(name):
             await self.pause(name, reason)
-        return await self._dispatcher.emptied([name], timeout_s, lambda: self._closed)
+        emptied = await self._dispatcher.emptied([name], timeout_s, lambda: self._closed)
+        if emptied:
+            log.info("backend drained", backend=name)
+        return emptied
 
     # -- adapters -----------------------------------------------------------------------
 
@@ -163,6 +169,7 @@ class Fleet:
             offer = await self._offered(new, settings)
             with anyio.CancelScope(shield=True):
                 served = await self._serve(offer)
+                log.info("adapter enabled", adapter=new.name, backends=served)
         return served
 
     async def disable(self, name: str, *, drain_s: float | None = None) -> list[str]:
@@ -183,6 +190,7 @@ class Fleet:
             backends = self._of(old)
             async with self._leaving(backends, f"its adapter {name} is being disabled", drain_s):
                 await self._retire(old, backends, f"its adapter {name} is disabled")
+                log.info("adapter disabled", adapter=name, backends=backends)
             await self._standings.tell(*backends)
         return backends
 
@@ -204,7 +212,9 @@ class Fleet:
             AdapterUnavailable: The new one cannot be opened, or its name belongs to a third.
         """
         async with self._change():
-            return await self._replace(self._find(name), adapter, self._settings, drain_s)
+            served = await self._replace(self._find(name), adapter, self._settings, drain_s)
+            log.info("adapter replaced", adapter=name, by=adapter.name, backends=served)
+        return served
 
     async def restart(self, name: str, *, drain_s: float | None = None) -> list[str]:
         """Replace an adapter by a new one of the same entry point, made with settings read now. Raises as `replace`.
@@ -215,7 +225,9 @@ class Fleet:
         async with self._change():
             old = self._find(name)
             new, settings = await self._made(name)
-            return await self._replace(old, new, settings, drain_s)
+            served = await self._replace(old, new, settings, drain_s)
+            log.info("adapter restarted", adapter=name, backends=served)
+        return served
 
     # -- how ----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ class Bar:
     """One bar: what was measured, how probable it is, and how often it came if that was counted.
 
     Attributes:
+        probability: The share of the shots where they were counted, else the probability that the backend told.
         rest: The bar stands for all outcomes that are not shown.
     """
 
@@ -31,24 +32,29 @@ def bars(result: Result, most: int = MOST) -> list[Bar]:
     """The bars of a histogram, in the order of the outcomes.
 
     An outcome is written with qubit 0 rightmost. Of more than `most` outcomes the most probable are shown, and
-    what the others add up to.
+    what the others add up to. Where shots were counted, the bars are those of the counts: a backend that also
+    knows exact probabilities would else show 50 % beside 52 of 100. Outcomes it knows of that never came count 0.
     """
     counts = result.counts
-    shown = list(result.probabilities)
+    shares = result.probabilities
+    if counts:
+        shots = sum(counts.values())
+        shares = {outcome: counts.get(outcome, 0) / shots for outcome in result.probabilities.keys() | counts.keys()}
+    shown = list(shares)
     if len(shown) > most:
-        shown = sorted(shown, key=lambda outcome: (-result.probabilities[outcome], outcome))[: most - 1]
+        shown = sorted(shown, key=lambda outcome: (-shares[outcome], outcome))[: most - 1]
     lines = [
         Bar(
             label(outcome, result.qubits),
-            result.probabilities[outcome],
+            shares[outcome],
             None if counts is None else counts.get(outcome, 0),
         )
         for outcome in sorted(shown)
     ]
-    if len(shown) < len(result.probabilities):
-        rest = math.fsum(result.probabilities.values()) - math.fsum(line.probability for line in lines)
+    if len(shown) < len(shares):
+        rest = math.fsum(shares.values()) - math.fsum(line.probability for line in lines)
         counted = None if counts is None else sum(counts.values()) - sum(line.count or 0 for line in lines)
-        hidden = len(result.probabilities) - len(shown)
+        hidden = len(shares) - len(shown)
         lines.append(Bar(f"{hidden} others", max(rest, 0.0), counted, rest=True))
     return lines
 

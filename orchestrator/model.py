@@ -29,7 +29,12 @@ _MONEY: Final = Decimal("0.000001")
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A noise model by name; `seed` (1 to 2**31 - 1) makes its counts reproducible."""
+    """A noise model by name, and the seed of what it draws.
+
+    Attributes:
+        model: One of the backend's; `ideal` is none.
+        seed: From 1 to 2**31 - 1, makes the counts reproducible; drawn unless given.
+    """
 
     model: str = IDEAL
     seed: int | None = None
@@ -111,7 +116,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
         session_id: The session it was submitted in.
         dry_run: Check and compile only; it never gets to `run`.
         submitter_id: Whose key it was.
-        seed: Drawn at the submit unless `noise.seed` gives it; every random choice of a run derives from it.
+        seed: As the submitter's `noise.seed` gave it, on every backend, else drawn at the submit; every random choice
+            of a run derives from it.
         stats: Sizes of the circuit as submitted.
         gateset: ``qis`` or ``native``.
         registers: Named classical registers of a circuit: name -> qubit per bit, null for an unused bit.
@@ -160,7 +166,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
     Attributes:
         predicted_execution_ms: Predicted duration of one execution, milliseconds.
-        execution_ms: Duration on the backend, milliseconds (for a simulated QPU: simulated time).
+        execution_ms: Duration on the backend, milliseconds (for a simulated QPU: simulated time), measured where the
+            backend does not tell.
+        sampled: Its result has counts or shots, not probabilities alone; false of a parent.
         native_gates_1q: Gates of the compiled circuit, by width.
         characterization_id: The calibration the job ran under.
         estimated_cost: What the run would cost by the prices at its submission; None where the backend has none.
@@ -171,6 +179,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     failure: Failure | None = None
     predicted_execution_ms: int | None = None
     execution_ms: int | None = None
+    sampled: bool = False
     native_gates_1q: int | None = None
     native_gates_2q: int | None = None
     characterization_id: str | None = None
@@ -292,7 +301,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             counts / shots.
         counts: Outcome -> number of shots; None where nothing was sampled.
         shots: Outcome of each shot in order; None where only totals exist.
-        execution_ms: Duration on the backend, milliseconds.
+        execution_ms: Duration on the backend, milliseconds; measured from start to end of the attempt where it is None.
         characterization_id: The calibration it ran under.
         cost: What the run cost, where the backend knows.
         warnings: Sentences for the submitter.
@@ -302,10 +311,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     probabilities: dict[int, float]
     counts: dict[int, int] | None = None
     shots: list[int] | None = None
-    execution_ms: int = 0
+    execution_ms: int | None = None
     characterization_id: str | None = None
     cost: Cost | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def sampled(self) -> bool:
+        """Whether shots were measured: told in order, or counted."""
+        return self.counts is not None or self.shots is not None
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

@@ -185,7 +185,8 @@ class Orchestrator(AsyncContextManagerMixin):
         Args:
             request: A request, or a circuit, or several (a parent with one child each).
             idempotency: The same key and digest again answer the first job instead of making another.
-            options: Members of `JobRequest`, where `request` is not one; ``backend`` defaults to ``simulator``.
+            options: Members of `JobRequest`, where `request` is not one; ``backend`` defaults to ``simulator``, and
+                ``noise`` may be a mapping as in a body of the HTTP API.
 
         Cancelling this call does not take the submit back.
 

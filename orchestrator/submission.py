@@ -6,7 +6,8 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import anyio.to_thread
 import msgspec
@@ -32,6 +33,7 @@ from orchestrator.model import (
     Job,
     JobRequest,
     JobSpec,
+    Noise,
     Outcome,
     Stats,
     total,
@@ -43,6 +45,11 @@ log = structlog.get_logger()
 replace = msgspec.structs.replace
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JobSpec).decode
+
+
+class _StrictNoise(Noise, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `Noise` of a mapping: a misspelt member is refused, not left out."""
+
 
 #: Requests with more gates are measured and encoded off the event loop.
 INLINE_GATES: Final = 2_000
@@ -95,6 +102,8 @@ class Drafter:
         """
         backend = self.backends.resolve(request.backend)
         capabilities = self.backends.accepting(backend)
+        if request.noise is not None:
+            request = replace(request, noise=_noise_of(request))
         _check_request(request, capabilities)
         if sum(len(circuit.gates) + 1 for circuit in request.circuits) > INLINE_GATES:
             measured = await anyio.to_thread.run_sync(measure, request.circuits, request.multi)
@@ -106,9 +115,9 @@ class Drafter:
 
     def _spec(self, request: JobRequest, capabilities: Capabilities, measured: Measured) -> JobSpec:
         """The spec as it will be read back; structs do not check their members when they are made."""
-        noise = request.noise
+        noise, seed = request.noise, _seed_given(request)
         if noise is not None and noise.model == IDEAL and not capabilities.noise_models:
-            noise = None  # asks for nothing
+            noise = None  # asks for nothing but its seed
         spec = JobSpec(
             backend=capabilities.backend,
             type=CIRCUIT,
@@ -120,7 +129,7 @@ class Drafter:
             session_id=request.session_id,
             dry_run=request.dry_run,
             submitter_id=request.submitter_id,
-            seed=(noise.seed if noise is not None else None) or self.rng.randint(1, MAX_SEED),
+            seed=self.rng.randint(1, MAX_SEED) if seed is None else seed,
             stats=measured.stats,
             gateset=measured.gateset,
             registers=measured.registers,
@@ -140,7 +149,7 @@ class Drafter:
         fault = check_family(len(measured), capabilities)
         for index, one in enumerate(measured):
             spec = replace(child, name=one.name, stats=one.stats, gateset=one.gateset, registers=one.registers)
-            if base.noise is None or base.noise.seed is None:
+            if _seed_given(request) is None:
                 spec = replace(spec, seed=self.rng.randint(1, MAX_SEED))  # equal circuits, independent samples
             children.append(
                 self._leaf(spec, project_id, one, capabilities, fault, parent_id=parent_id, child_index=index)
@@ -180,26 +189,30 @@ class Drafter:
         child_index: int | None = None,
     ) -> Draft:
         prices = capabilities.prices
+        outcome = _UNPRICED if prices is None else Outcome(estimated_cost=prices.of(spec.stats, spec.shots))
+        if fault is None and capabilities.instant_prepare:
+            fault = check(spec, capabilities)
+        if fault is not None:
+            status, outcome = JobStatus.FAILED, Outcome(failure=fault)
+        elif not capabilities.instant_prepare:
+            status = JobStatus.SUBMITTED
+        else:
+            status = JobStatus.COMPLETED if spec.dry_run else JobStatus.READY
+            if (predicted := self._predicted(spec)) is not None:
+                outcome = replace(outcome, predicted_execution_ms=predicted)
+        now = self.clock.now_ms()
         job = Job(
             id=self.new_id(),
             project_id=project_id,
             spec=spec,
-            status=JobStatus.SUBMITTED,
-            submitted_at=self.clock.now_ms(),
+            status=status,
+            submitted_at=now,
             parent_id=parent_id,
             child_index=child_index,
-            outcome=_UNPRICED if prices is None else Outcome(estimated_cost=prices.of(spec.stats, spec.shots)),
+            outcome=outcome,
+            **_times(status, now),
         )
-        if fault is None:
-            if not capabilities.instant_prepare:
-                return Draft(job, measured.body)
-            fault = check(spec, capabilities)
-        if fault is not None:
-            return Draft(_placed(job, JobStatus.FAILED, Outcome(failure=fault)), measured.body)
-        predicted = self._predicted(spec)
-        outcome = job.outcome if predicted is None else replace(job.outcome, predicted_execution_ms=predicted)
-        status = JobStatus.COMPLETED if spec.dry_run else JobStatus.READY
-        return Draft(_placed(job, status, outcome), measured.body)
+        return Draft(job, measured.body)
 
     def _predicted(self, spec: JobSpec) -> int | None:
         """The adapter's prediction; one that fails is none."""
@@ -212,18 +225,42 @@ class Drafter:
         return predicted if isinstance(predicted, int) else None
 
 
+@cache
+def _reached(status: JobStatus) -> tuple[str, ...]:
+    """The times that a new job of that status has, each that of its submission."""
+    names = []
+    if status in {JobStatus.READY, JobStatus.STARTED, JobStatus.COMPLETED}:
+        names.append("ready_at")
+    if status in {JobStatus.STARTED, JobStatus.COMPLETED}:
+        names.append("started_at")
+    if status in TERMINAL:
+        names.append("completed_at")
+    return tuple(names)
+
+
+def _times(status: JobStatus, at: int) -> dict[str, Any]:
+    return dict.fromkeys(_reached(status), at)
+
+
+def _noise_of(request: JobRequest) -> Noise | None:
+    """The noise asked for, also where it was written as a mapping, as in a body of the HTTP API.
+
+    Raises:
+        InvalidRequest: It is neither that nor a `Noise`; names ``noise``.
+    """
+    given: object = request.noise  # structs do not check their members when they are made
+    if given is None or isinstance(given, Noise):
+        return given
+    try:
+        return msgspec.convert(given, _StrictNoise)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"noise: {error}", code="wrong_type", fields=("noise",)) from error
+
+
 def _placed(job: Job, status: JobStatus, outcome: Outcome) -> Job:
-    """A new job in the status it starts with, with the times that follow."""
-    at = job.submitted_at
-    reached_ready = status in {JobStatus.READY, JobStatus.STARTED, JobStatus.COMPLETED}
-    return replace(
-        job,
-        status=status,
-        outcome=outcome,
-        ready_at=at if reached_ready else None,
-        started_at=at if status in {JobStatus.STARTED, JobStatus.COMPLETED} else None,
-        completed_at=at if status in TERMINAL else None,
-    )
+    """A new job in another status, with the times that follow."""
+    none: dict[str, Any] = {"ready_at": None, "started_at": None, "completed_at": None}
+    return replace(job, status=status, outcome=outcome, **(none | _times(status, job.submitted_at)))
 
 
 def _settled(children: list[Draft]) -> list[Draft]:
@@ -234,6 +271,11 @@ def _settled(children: list[Draft]) -> list[Draft]:
         draft if draft.job.status in TERMINAL else Draft(_placed(draft.job, JobStatus.CANCELED, Outcome()), draft.input)
         for draft in children
     ]
+
+
+def _seed_given(request: JobRequest) -> int | None:
+    """The seed that was asked for; every backend heeds it, also one that has no noise to choose."""
+    return None if request.noise is None else request.noise.seed
 
 
 def _check_request(request: JobRequest, capabilities: Capabilities) -> None:

@@ -12,6 +12,7 @@ of projects and keys, which are ISO 8601. Everything that commands need:
 ``GET /jobs``                             ``status``, ``backend``, ``limit``, ``next`` -> ``{"jobs", "next"}``
 ``GET /jobs/{id}``                        a job, with its children's ids
 ``GET /jobs/{id}/result``                 `Result`, once completed
+``GET /jobs/{id}/cost``                   ``{"cost", "estimated_cost"}``, as far as known
 ``POST /jobs/cancel``, ``/jobs/delete``   ``{"ids"}`` -> ``{"ids", "answers"}``; ``{"ids"}``
 ``GET /backends``                         list of ``{"capabilities", "state"}``
 ``/backends/{backend}``, ``/adapters``    pause, drain, enable, disable, restart: see `orchestrator.api.fleet`
@@ -37,7 +38,7 @@ from orchestrator.api.query import PAGE, Query, refuse
 from orchestrator.api.strict import Reader
 from orchestrator.api.times import iso
 from orchestrator.api.v04 import jobs as v04
-from orchestrator.api.v04.wire import STATUSES, read_create
+from orchestrator.api.v04.wire import STATUSES, cost_body, read_create
 from orchestrator.model import ApiKey, Project
 from orchestrator.telemetry import Telemetry
 
@@ -139,6 +140,11 @@ async def result(call: Call) -> web.Response:
     return reply(await call.orchestrator.fetch_result(call.part("id"), project=project_of(call)))
 
 
+async def cost(call: Call) -> web.Response:
+    """What a job cost."""
+    return reply(cost_body(await call.orchestrator.get(call.part("id"), project=project_of(call))))
+
+
 async def cancel(call: Call) -> web.Response:
     """Cancel jobs; tells for each what became of it."""
     ids = (await call.read(_decode_ids)).ids
@@ -174,6 +180,7 @@ ROUTES: Final = (
     Route("GET", "/jobs", Access.OWNER, listing),
     Route("GET", "/jobs/{id}", Access.OWNER, job),
     Route("GET", "/jobs/{id}/result", Access.OWNER, result),
+    Route("GET", "/jobs/{id}/cost", Access.OWNER, cost),
     Route("POST", "/jobs/cancel", Access.OWNER, cancel),
     Route("POST", "/jobs/delete", Access.OWNER, delete),
     Route("GET", "/backends", Access.OWNER, backends),

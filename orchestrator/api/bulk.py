@@ -8,7 +8,8 @@ each job as it ends, a line each, for as long as the caller reads: no request a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from orchestrator.api.endpoint import Access, Call, Route, reply
 from orchestrator.api.query import Query, refuse
+from orchestrator.errors import JobNotFound
 from orchestrator.events import KIND_OF
 from orchestrator.lifecycle import TERMINAL, Cause, JobStatus
 from orchestrator.model import Job
@@ -38,21 +40,19 @@ async def results(call: Call) -> web.Response:
     ids = list(dict.fromkeys(Query(call).texts("id")))
     if not 1 <= len(ids) <= MAX_IDS:
         raise refuse("id", f"name 1 to {MAX_IDS} jobs", "id_out_of_range")
-    answers, left = await _answers(call, ids)
+    page = await call.orchestrator.list_jobs(project=call.project, ids=ids, limit=len(ids))
+    known = {job.id: job for job in page.jobs}
+    answers, left = await _answers(call, [known[job_id] for job_id in ids if job_id in known])
     return reply({"jobs": answers, "left": left})
 
 
-async def _answers(call: Call, ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """What became of known jobs, and those that no longer fit."""
+async def _answers(call: Call, jobs: Iterable[Job]) -> tuple[list[dict[str, Any]], list[str]]:
+    """What became of jobs, and those that no longer fit."""
     orchestrator, project = call.orchestrator, call.project
-    page = await orchestrator.list_jobs(project=project, ids=ids, limit=len(ids))
-    known = {job.id: job for job in page.jobs}
     answers: list[dict[str, Any]] = []
     size = 0
-    asked = iter(ids)
-    for job_id in asked:
-        if (job := known.get(job_id)) is None:
-            continue
+    asked = iter(jobs)
+    for job in asked:
         children = await orchestrator.children(job.id, project=project) if job.children else []
         bodies = await _bodies(call, children or [job])
         size += sum(map(len, bodies.values()))
@@ -62,7 +62,7 @@ async def _answers(call: Call, ids: Sequence[str]) -> tuple[list[dict[str, Any]]
         answers.append(answer)
         if size > ENOUGH:
             break
-    return answers, [job_id for job_id in asked if job_id in known]
+    return answers, [job.id for job in asked]
 
 
 class Streams:
@@ -126,7 +126,11 @@ async def _woken(wake: asyncio.Event) -> bool:
 
 async def _lines(call: Call, ids: Sequence[str]) -> bytes:
     """One line a job; of those with much to tell only that it is there to be asked for."""
-    answers, left = await _answers(call, ids)
+    jobs = []
+    for job_id in ids:
+        with suppress(JobNotFound):  # deleted since
+            jobs.append(await call.orchestrator.get(job_id, project=call.project))  # from memory, where it just ended
+    answers, left = await _answers(call, jobs)
     told = [msgspec.json.encode(answer) for answer in answers if answer["status"] in TERMINAL]
     told += [msgspec.json.encode({"id": job_id, "status": JobStatus.COMPLETED, "left": True}) for job_id in left]
     return b"".join(line + b"\n" for line in told)
@@ -148,6 +152,7 @@ def _answer(job: Job, bodies: dict[str, bytes]) -> dict[str, Any]:
         "status": job.status,
         "failure": outcome.failure,
         "warnings": outcome.warnings,
+        "cost": outcome.cost,
         "result": None if body is None else msgspec.Raw(body),
     }
 

@@ -14,9 +14,9 @@ from aiohttp import web
 from orchestrator.api.endpoint import Access, Call, Route, decoder, reply, reply_bytes
 from orchestrator.api.payloads import PROBABILITIES, render, render_aggregate
 from orchestrator.api.query import Query, refuse
-from orchestrator.errors import BackendNotFound, InvalidRequest
+from orchestrator.errors import InvalidRequest
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import IDEAL, Job, JobRequest, Page
+from orchestrator.model import Job, JobRequest, Page
 from orchestrator.storage.abc import Idempotency
 
 if TYPE_CHECKING:
@@ -154,16 +154,6 @@ async def child_ids(orchestrator: Orchestrator, job: Job) -> list[str]:
     if not job.children:
         return []
     return [child.id for child in await orchestrator.children(job.id, project=job.project_id)]
-
-
-def sampled(orchestrator: Orchestrator, job: Job) -> bool:
-    """Whether the job's result has shots: all but ideal simulations do."""
-    if job.spec.noise is not None and job.spec.noise.model != IDEAL:
-        return True
-    try:
-        return orchestrator.backends.capabilities(job.backend).kind != "simulator"
-    except BackendNotFound:
-        return True  # an adapter that is gone: the result route knows
 
 
 def statuses_asked(query: Query, words: Mapping[str, tuple[JobStatus, ...]]) -> tuple[JobStatus, ...] | None:

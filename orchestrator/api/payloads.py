@@ -7,6 +7,7 @@ loop to run in between.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -65,11 +66,11 @@ async def render(form: Format, job: Job, result: Result) -> bytes:
     Raises:
         NotFound: Nothing was sampled, and the format is about samples.
     """
-    if form.sampled and result.counts is None:
+    if form.sampled and not result.sampled:
         raise NotFound("the job sampled no shots")
     entries = len(result.probabilities)
     if form.sampled:
-        entries = max(entries, sum((result.counts or {}).values()))
+        entries = max(entries, job.spec.shots)
     if entries <= _PIECE:
         return form.write(job, result)
     return await anyio.to_thread.run_sync(form.write, job, result)
@@ -79,6 +80,11 @@ async def render_aggregate(results: Sequence[tuple[Job, Result]]) -> bytes:
     """Probabilities of the children of a job: child id -> map, in circuit order."""
     bodies = [f'"{job.id}":'.encode() + await render(PROBABILITIES, job, result) for job, result in results]
     return b"{" + b",".join(bodies) + b"}"
+
+
+def counted(result: Result) -> Mapping[int, int]:
+    """How many shots had each outcome, also where a backend only told the shots."""
+    return Counter(result.shots or ()) if result.counts is None else result.counts
 
 
 def ordered_shots(job: Job, result: Result) -> Sequence[int]:
@@ -108,11 +114,11 @@ def _probabilities_v2(job: Job, result: Result) -> bytes:
 
 
 def _histogram(_job: Job, result: Result) -> bytes:
-    return json_object((result.counts or {}).items())
+    return json_object(counted(result).items())
 
 
 def _histogram_v2(job: Job, result: Result) -> bytes:
-    return _by_register("histogram", result.counts or {}, registers(job, result))
+    return _by_register("histogram", counted(result), registers(job, result))
 
 
 def _shots(job: Job, result: Result) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -18,6 +18,7 @@ import msgspec
 
 from orchestrator.backends.abc import Adapter, AdapterContext
 from orchestrator.backends.discovery import GROUP as BACKENDS
+from orchestrator.backends.discovery import not_installed
 from orchestrator.clock import SystemClock, uuid7_factory
 from orchestrator.errors import AdapterUnavailable
 from orchestrator.notify.registry import GROUP as CHANNELS
@@ -31,8 +32,8 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     """An installed plugin, or one that the configuration names and nobody has installed.
 
     Attributes:
-        loads: ``yes``, or ``no: `` and the reason.
-        enabled: ``yes`` if a server with that configuration uses it, else ``no``.
+        loads: ``yes``, or ``no: `` and the reason, also that it could not be opened.
+        enabled: ``yes`` if a server uses it, else ``no``.
     """
 
     plugin: str
@@ -63,6 +64,39 @@ def plugins(settings: Settings) -> list[Plugin]:
                 )
             )
     return found
+
+
+def seen_by(adapters: Sequence[Mapping[str, Any]], found: Sequence[Plugin]) -> list[Plugin]:
+    """The plugins as a running server has its adapters, which may differ from what its settings say by now.
+
+    Args:
+        adapters: What the server tells: ``name``, ``status``, ``reason``.
+        found: What is installed, see `plugins`.
+    """
+    told = {adapter["name"]: adapter for adapter in adapters}
+    seen = []
+    for plugin in found:
+        if plugin.kind != KINDS[BACKENDS]:
+            seen.append(plugin)
+            continue
+        adapter = told.pop(plugin.plugin, {"status": "", "reason": ""})
+        seen.append(
+            msgspec.structs.replace(
+                plugin,
+                loads=f"no: {adapter['reason']}" if adapter["reason"] else plugin.loads,
+                enabled="yes" if adapter["status"] == "enabled" else "no",
+            )
+        )
+    seen += [
+        Plugin(
+            plugin=name,
+            kind=KINDS[BACKENDS],
+            loads=f"no: {adapter['reason']}" if adapter["reason"] else "yes",
+            enabled="yes" if adapter["status"] == "enabled" else "no",
+        )
+        for name, adapter in told.items()
+    ]
+    return seen
 
 
 def _loads(point: EntryPoint) -> str:
@@ -102,8 +136,8 @@ def adapter_factory(name: str) -> Callable[[], Adapter]:
     else:
         installed = {point.name: point for point in entry_points(group=BACKENDS)}
         if name not in installed:
-            known = ", ".join(sorted(installed)) or "none"
-            raise AdapterUnavailable(name, f"not installed; installed: {known}")
+            refused = not_installed(name, installed)
+            raise AdapterUnavailable(name, f"{refused.reason}; others are named as module:Class")
         point = installed[name]
     factory = load(point)
 

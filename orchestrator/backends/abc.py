@@ -237,7 +237,7 @@ class Adapter(ABC):
         raise NotImplementedError(f"{type(self).__name__} has neither run, nor run_batch, nor serve of its own")
 
     async def _run_each(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
-        return [await guarded(called(self.run, attempt)) for attempt in attempts]
+        return [await guarded(called(self.run, attempt), attempt) for attempt in attempts]
 
     @on_loop
     def run_batch(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
 from orchestrator.model import Cost, Stats, money
+
+#: The gates of ``qis`` circuits as the vendor lists them (reference, section 13).
+QIS_GATES: Final = (
+    *("x", "y", "z", "h", "s", "si", "t", "ti", "v", "vi", "rx", "ry", "rz"),
+    *("cnot", "swap", "xx", "yy", "zz", "not"),
+)
 
 #: A price; the bound excludes NaN and infinity, which TOML can spell.
 Price = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
@@ -57,8 +63,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         qubits: Widest circuit, in wires that gates touch.
         kind: ``simulator`` or ``qpu``; decides the failure code of a `BackendFault` that names none.
         gatesets: Accepted gate sets: ``qis``, ``native`` or both.
-        gates: Names of gates that ``GET /backends`` shows; they restrict nothing.
-        native_gates: Native gates it has.
+        gates: Names of gates that ``GET /backends`` shows; they restrict nothing. Without any, those of ``qis``
+            circuits as the vendor lists them, where these are accepted.
+        native_gates: Native gates it has, where ``native`` circuits are accepted.
         max_shots: Most shots of one job.
         max_circuits: Most circuits in one job; the contract itself allows 5,000.
         noise_models: Accepted noise models by name; where there are none, ``ideal`` asks for nothing.
@@ -106,3 +113,13 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     prices: Prices | None = None
     location: str | None = None
     power_kw: float | None = None
+
+    @property
+    def shown_gates(self) -> tuple[str, ...]:
+        """Gates to tell people of, native ones aside."""
+        return self.gates or (QIS_GATES if "qis" in self.gatesets else ())
+
+    @property
+    def shown_native_gates(self) -> tuple[str, ...]:
+        """Native gates that a circuit may use."""
+        return self.native_gates if "native" in self.gatesets else ()

@@ -6,7 +6,8 @@ broken is reported by name and reason and takes nothing else down, not even if i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, NamedTuple
 
@@ -78,12 +79,19 @@ def loaded(name: str) -> Factory:
     """
     points = installed()
     if name not in points:
-        raise AdapterUnavailable(name, f"not installed; installed: {', '.join(sorted(points)) or 'none'}")
+        raise not_installed(name, points)
     try:
         with contained():
             return Factory(name, points[name].value, points[name].load())
     except Exception as error:
         raise _failed(name, error) from error
+
+
+def not_installed(name: str, known: Collection[str]) -> AdapterUnavailable:
+    """The refusal of a name that no installed adapter has, with the nearest one: projects are named with dashes."""
+    near = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return AdapterUnavailable(name, f"not installed{hint}; installed: {', '.join(sorted(known)) or 'none'}")
 
 
 def _failed(name: str, error: Exception) -> AdapterUnavailable:

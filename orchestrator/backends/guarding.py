@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -28,24 +28,34 @@ class Escaped(Exception):
         self.name = type(error).__name__
 
 
-@contextmanager
-def contained() -> Iterator[None]:
+class _Contained:
+    """See `contained`; without state, so that one serves all (it stands on the way of every submit)."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, Exception | GeneratorExit | KeyboardInterrupt):
+            return
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                return
+        raise Escaped(error) from error
+
+
+_CONTAINED: Final = _Contained()
+
+
+def contained() -> AbstractContextManager[None]:
     """Code of an adapter inside: whatever it raises leaves as an `Exception`.
 
     What is not the adapter's passes: Ctrl-C, and a cancel that somebody asked of this task. A `CancelledError`
     that nobody asked for, of a task of the adapter's own, is an error like any other.
     """
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise Escaped(error) from error
-    except (Exception, GeneratorExit, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise Escaped(error) from error
+    return _CONTAINED
 
 
 def name_of(error: Exception) -> str:
@@ -69,23 +79,24 @@ def _told(error: Exception) -> ExecutionError | None:
     return error if isinstance(error, ExecutionError) else None
 
 
-def execution_error(error: Exception) -> ExecutionError:
-    """What an exception of an adapter's code makes of an attempt: what it says, or ``InternalError``; logged then."""
+def execution_error(error: Exception, attempts: Sequence[Attempt]) -> ExecutionError:
+    """What an exception of an adapter's code makes of attempts: what it says, or ``InternalError``; logged then."""
     if (told := _told(error)) is not None:
         return told
-    log.error("adapter raised", exc_info=error)
+    whose = {"job": attempts[0].id} if len(attempts) == 1 else {"jobs": len(attempts)}
+    log.error("adapter raised", backend=attempts[0].job.backend, **whose, exc_info=error)
     failed = ExecutionError("InternalError", f"the backend raised {name_of(error)}")
     failed.__cause__ = error  # its words are for the log and for whoever tries the adapter, not for who submitted
     return failed
 
 
-async def guarded(run: Awaitable[Result]) -> Outcome:
-    """The answer of one execution, every exception of the author's code turned into an `ExecutionError`."""
+async def guarded(run: Awaitable[Result], attempt: Attempt) -> Outcome:
+    """The answer of one attempt's execution, every exception of the author's code turned into an `ExecutionError`."""
     try:
         with contained():
             return await run
     except Exception as error:
-        return execution_error(error)
+        return execution_error(error, [attempt])
 
 
 async def guarded_batch(
@@ -102,7 +113,7 @@ async def guarded_batch(
             return outcomes
         error = ExecutionError("InternalError", f"the backend gave {len(outcomes)} answers for {len(attempts)} jobs")
     except Exception as raised:
-        error = execution_error(raised)
+        error = execution_error(raised, attempts)
     if len(attempts) == 1:
         return [error]
     return [(await guarded_batch(run_batch, [attempt]))[0] for attempt in attempts]

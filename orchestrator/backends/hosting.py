@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio.to_thread
 import msgspec
 
-from orchestrator.backends.guarding import Outcome
+from orchestrator.backends.guarding import Outcome, contained, reason_of
 from orchestrator.errors import ExecutionError
 from orchestrator.model import Job, Result
 from orchestrator.workers.pool import WorkerPool
@@ -90,9 +90,14 @@ def origin_of(adapter: Adapter, made_by: str | None) -> str:
     module, name = kind.__module__, kind.__qualname__
     if module == "__main__" or not name.isidentifier():
         raise NotHostable(f"{name} cannot be imported by another process")
-    if getattr(importlib.import_module(module), name, None) is not kind:
+    try:
+        with contained():
+            found, parameters = getattr(importlib.import_module(module), name, None), inspect.signature(kind).parameters
+    except Exception as error:  # a module may do anything when it is imported
+        raise NotHostable(f"{module}.{name} cannot be imported: {reason_of(error)}") from error
+    if found is not kind:
         raise NotHostable(f"{module}.{name} is something else")
-    if inspect.signature(kind).parameters:
+    if parameters:
         raise NotHostable(f"{name} is made with arguments")
     return f"{module}:{name}"
 

@@ -180,7 +180,7 @@ IDENTITY: Final = "id"
 
 
 def matrix(gate: Gate, gateset: GateSet) -> Matrix:
-    """The unitary of `gate` without its controls, in the module's conventions.
+    """The unitary of `gate` without its controls; of two targets with ``targets[0]`` as the more significant letter.
 
     Raises:
         ValueError: It is a ``pauliexp``, see `pauli_factors`.

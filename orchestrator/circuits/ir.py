@@ -25,7 +25,7 @@ class Gate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One gate.
 
     Attributes:
-        name: Canonical name, see the module's conventions.
+        name: Canonical name: one of `orchestrator.circuits.gates.GATES`, no alias.
         targets: Wires acted on, in the gate's own order (``targets[0]`` is the more significant
             letter of the two-qubit matrices, and the rightmost letter of a Pauli string).
         controls: Wires that must all be 1 (qis only).
@@ -51,6 +51,9 @@ class Circuit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         qubits: Declared number of wires; idle ones read 0.
+        gates: In the order they are applied.
+        gateset: ``qis`` (angles in radians) or ``native`` (in turns).
+        name: What the submitter called it.
         registers: Named classical registers: name -> qubit per bit, None for an unused bit.
     """
 
@@ -71,7 +74,7 @@ class Circuit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def width(self) -> int:
-        """Wires that gates touch, or the declared number if there are no gates (settled: Width)."""
+        """Wires that gates touch, or the declared number if there are no gates."""
         return len(self.active) if self.gates else self.qubits
 
 

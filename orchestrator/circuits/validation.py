@@ -187,7 +187,7 @@ def _check_circuit(circuit: Circuit) -> None:
 
 
 def stats(circuit: Circuit) -> tuple[int, int, int]:
-    """Wires touched (settled: Width), gates on one wire, gates on two or more; ``nop`` is no gate."""
+    """Wires touched (without gates: all declared ones), gates on one wire, gates on two or more; ``nop`` is none."""
     touched: set[int] = set()
     single = wider = 0
     for gate in circuit.gates:

@@ -163,6 +163,6 @@ async def _running(data: Path, ask: Callable[[OwnerClient], Awaitable[T]]) -> T:
     from orchestrator.errors import Unavailable  # noqa: PLC0415
 
     if not served(data):
-        raise Unavailable(f"no server runs in {data}; this changes a running one")
+        raise Unavailable(f"no server runs in {data}; name the data folder of a running one with --data")
     async with owner(data) as client:
         return await ask(client)

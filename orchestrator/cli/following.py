@@ -29,6 +29,7 @@ Show = Callable[[FeedFrame], None]
 #: Families beyond this many children are followed by their parents alone.
 _MOST_CHILDREN: Final = 16
 _FRAMES_PER_S: Final = 15
+_STANDINGS: Final = {"available": "green", "unavailable": "yellow", "retired": "red"}
 
 
 @contextmanager
@@ -87,6 +88,8 @@ def line(event: FeedEvent, name: str | None = None) -> Text:
     if (through := fraction(event)) is not None:
         text.append(f"  {100 * through:.0f} %")
     data = event.data or {}
+    if status := data.get("status"):
+        text.append(f"  {status}", style=_STANDINGS.get(status, ""))
     if failure := data.get("failure"):
         text.append(f"  {failure['code']}: {failure['message']}", style="red")
     if reason := data.get("reason"):

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from orchestrator.cli import DONE
 from orchestrator.cli.options import Target, json_option, target_options
@@ -52,9 +53,9 @@ async def _listing(
 
     async with target.client(run=backend is not None) as client:
         page = await client.jobs(status=status, backend=backend, limit=limit, after=after)
-    if as_json:
-        emit(page)
-        return DONE
+        if as_json:
+            emit(msgspec.structs.replace(page, jobs=await client.with_costs(page.jobs)))
+            return DONE
     rows: list[list[str | Text]] = [
         [
             job.id,

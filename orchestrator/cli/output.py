@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.lifecycle import JobStatus
+from orchestrator.model import Cost
 
 #: Colour of each status, here and nowhere else.
 STYLES: Final = {
@@ -99,6 +100,13 @@ def about(ms: float) -> str:
     if ms < 60_000:
         return f"{max(1, round(ms / 1_000))} s"
     return f"{round(ms / 60_000)} min" if ms < 90 * 60_000 else f"{ms / 3_600_000:.1f} h"
+
+
+def amount(cost: Cost) -> str:
+    """An amount of money, as exact as costs are."""
+    digits = f"{cost.value:,.6f}".rstrip("0")
+    whole, _, cents = digits.partition(".")
+    return f"{whole}.{cents:0<2} {cost.unit}"
 
 
 def duration(ms: float | None) -> str:

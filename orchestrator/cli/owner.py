@@ -12,7 +12,7 @@ from aiohttp import UnixConnector
 
 from orchestrator.api.admin_socket import reachable, served
 from orchestrator.backends.abc import Capabilities
-from orchestrator.client import BackendInfo, Client, JobInfo, JobList, Work, job_body
+from orchestrator.client import BackendInfo, Client, JobCost, JobInfo, JobList, Work, job_body
 from orchestrator.datafolder import ADMIN_SOCKET, DATABASE
 from orchestrator.errors import StorageRefused
 from orchestrator.model import BackendState, Job, Result
@@ -54,6 +54,10 @@ class OwnerClient(Client):
         page: JobList = await self.owner_ask(JobList, "GET", "/jobs", **wishes)
         return page
 
+    async def cost(self, job_id: str) -> JobCost:
+        told: JobCost = await self.owner_ask(JobCost, "GET", f"/jobs/{job_id}/cost")
+        return told
+
     async def cancel(self, job_ids: Sequence[str]) -> None:
         await self.owner_ask(dict[str, Any], "POST", "/jobs/cancel", {"ids": job_ids})
 
@@ -67,7 +71,7 @@ class OwnerClient(Client):
                 qubits=each.capabilities.qubits,
                 average_queue_time=each.state.average_queue_ms,
                 noise_models=list(each.capabilities.noise_models),
-                supported_native_gates=list(each.capabilities.native_gates),
+                supported_native_gates=list(each.capabilities.shown_native_gates),
             )
             for each in known
         ]

@@ -75,7 +75,7 @@ async def _info(name: str, settings: Settings) -> Info:
         adapter = adapter_factory(name)()
     except AdapterUnavailable as problem:
         return Info(**known, problem=problem.reason)
-    known["about"] = inspect.getdoc(type(adapter)) or ""
+    known["about"] = _about(type(adapter))
     table = settings_of(adapter, settings.plugins)
     known["settings"] = _settings(adapter, table)
     try:
@@ -90,9 +90,18 @@ async def _info(name: str, settings: Settings) -> Info:
 def _channel(point: EntryPoint, settings: Settings) -> Info:
     known = _known(point, settings)
     try:
-        return Info(**known, about=inspect.getdoc(load(point)) or "")
+        return Info(**known, about=_about(load(point)))
     except AdapterUnavailable as problem:
         return Info(**known, problem=problem.reason)
+
+
+def _about(subject: object) -> str:
+    """A docstring of the plugin's own, that of a base class is none; each paragraph of prose on one line."""
+    paragraphs = inspect.cleandoc(subject.__doc__ or "").split("\n\n")
+    prose = (not any(line.startswith((" ", "*", "-", "=", "|")) for line in text.splitlines()) for text in paragraphs)
+    return "\n\n".join(
+        text.replace("\n", " ") if flows else text for text, flows in zip(paragraphs, prose, strict=True)
+    )
 
 
 def _known(point: EntryPoint, settings: Settings) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import asyncio
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from orchestrator.cli import DONE, NO
-from orchestrator.cli.fleet import disable, enable, restart
-from orchestrator.cli.options import config_option, json_option
+from orchestrator.cli.fleet import disable, enable, fleet_of, restart
+from orchestrator.cli.options import config_option, data_option, json_option
 
 
 @click.group()
@@ -54,15 +55,25 @@ def new(name: str, parent: Path, as_json: bool) -> None:
 
 
 @command.command("list")
+@data_option
 @config_option
 @json_option
-def listing(config: Path | None, as_json: bool) -> int:
-    """List the plugins: whether they load, and whether the configuration enables them; exit 1 if one does not load."""
-    from orchestrator.authoring.inspecting import plugins  # noqa: PLC0415 - brings the service's rooms
+@click.pass_context
+def listing(context: click.Context, data: Path, config: Path | None, as_json: bool) -> int:
+    """List the plugins: whether they load, and whether they are enabled; exit 1 if one does not load.
+
+    Where a server runs in the data folder, it tells what it has enabled and could open; else, or given --config
+    without --data, it is what a server with that configuration would enable.
+    """
+    from orchestrator.api.admin_socket import served  # noqa: PLC0415
+    from orchestrator.authoring.inspecting import plugins, seen_by  # noqa: PLC0415 - brings the service's rooms
     from orchestrator.cli.output import emit, table  # noqa: PLC0415 - brings rich
     from orchestrator.settings import load  # noqa: PLC0415
 
     found = plugins(load(config))
+    if (config is None or context.get_parameter_source("data") is ParameterSource.COMMANDLINE) and served(data):
+        found = seen_by(fleet_of(data)[0], found)
+        click.echo(f"as the server in {data} has it", err=True)
     if as_json:
         emit(found)
     else:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from orchestrator.cli import DONE, NO
 from orchestrator.cli.histogram import Histogram
-from orchestrator.cli.output import badge, console, duration, emit
+from orchestrator.cli.output import amount, badge, console, duration, emit
 from orchestrator.client import Client, JobInfo
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Result
@@ -17,7 +17,7 @@ from orchestrator.model import Result
 
 async def outcome(client: Client, job_id: str) -> tuple[JobInfo, list[tuple[JobInfo, Result]]]:
     """A job, and the results of its circuits if it has any."""
-    job = await client.get(job_id)
+    (job,) = await client.with_costs([await client.get(job_id)])
     if job.status is not JobStatus.COMPLETED or job.results is None:
         return job, []
     leaves = [await client.get(child) for child in job.child_job_ids or ()] or [job]
@@ -46,6 +46,7 @@ def _print(job: JobInfo, results: list[tuple[JobInfo, Result]]) -> None:
     facts = [job.backend, f"{job.shots:,} shots", f"noise {job.noise.model}" if job.noise else ""]
     took = duration(job.execution_duration_ms)
     facts.append(f"took {took}" if took else "")
+    facts.append(_cost(job))
     out.print(Text("  ".join(filter(None, facts)), style="bright_black"))
     if job.failure is not None:
         out.print(Text(f"{job.failure.code}: {job.failure.message}", style="red"))
@@ -53,3 +54,10 @@ def _print(job: JobInfo, results: list[tuple[JobInfo, Result]]) -> None:
         if leaf.id != job.id:
             out.print(Text(leaf.name or leaf.id, style="bold"))
         out.print(Padding(Histogram(result), (0, 0, 0, 2)))
+
+
+def _cost(job: JobInfo) -> str:
+    """What a job cost, or is expected to; nothing of what is free."""
+    if job.terminal:
+        return f"cost {amount(job.cost)}" if job.cost and job.cost.value else ""
+    return f"expected to cost {amount(job.estimated_cost)}" if job.estimated_cost else ""

@@ -17,6 +17,7 @@ from orchestrator.client.shapes import (
     FeedEvent,
     FeedFrame,
     FeedUnavailable,
+    JobCost,
     JobInfo,
     JobList,
     PartlySubmitted,
@@ -108,6 +109,30 @@ class Client(Wire):
         params = _given(status=status, target=backend, limit=limit, next=after)
         return await self.ask(JobList, "GET", "/v0.4/jobs", params=params)
 
+    async def cost(self, job_id: str) -> JobCost:
+        """What a job cost and was expected to cost."""
+        return await self.ask(JobCost, "GET", f"/v0.4/jobs/{job_id}/cost")
+
+    async def with_costs(self, jobs: Sequence[JobInfo]) -> list[JobInfo]:
+        """The same jobs with what they cost and were expected to cost; without, where the server does not tell."""
+        told = list(jobs)
+        waiting = iter(enumerate(jobs))
+
+        async def ask_in_turn() -> None:
+            for place, job in waiting:
+                try:
+                    known = await self.cost(job.id)
+                except RemoteError as error:
+                    if error.status != 404:
+                        raise
+                else:
+                    told[place] = msgspec.structs.replace(job, cost=known.cost, estimated_cost=known.estimated_cost)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(_AT_ONCE, len(jobs))):
+                group.start_soon(ask_in_turn)
+        return told
+
     async def cancel(self, job_ids: Sequence[str]) -> None:
         """Cancel jobs; those that have ended stay as they are. An unknown one refuses all."""
         body = msgspec.json.encode({"ids": job_ids})
@@ -189,8 +214,7 @@ class Client(Wire):
                 if error.status != 404:  # the vendor names a histogram for exact results too, and has none
                     raise
         qubits = max(int(job.stats.get("qubits", 1)), max(probabilities, default=0).bit_length(), 1)
-        took = job.execution_duration_ms or 0
-        return Result(qubits=qubits, probabilities=probabilities, counts=counts, execution_ms=took)
+        return Result(qubits=qubits, probabilities=probabilities, counts=counts, execution_ms=job.execution_duration_ms)
 
     # -- events -------------------------------------------------------------------------
 

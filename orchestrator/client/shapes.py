@@ -8,7 +8,7 @@ import msgspec
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.lifecycle import TERMINAL, JobStatus
-from orchestrator.model import CIRCUIT, Failure, Noise
+from orchestrator.model import CIRCUIT, Cost, Failure, Noise
 
 
 class RemoteError(OrchestratorError):
@@ -56,6 +56,8 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         child_job_ids: Children of a parent in circuit order; only where one job was asked for.
         results: What results there are, by name; None while there are none.
+        cost: What it cost, once it is done; only where that was asked for (`Client.with_costs`).
+        estimated_cost: What it was expected to cost, where its backend has prices; likewise.
     """
 
     id: str
@@ -76,10 +78,19 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failure: Failure | None = None
     stats: dict[str, Any] = {}
     results: dict[str, Any] | None = None
+    cost: Cost | None = None
+    estimated_cost: Cost | None = None
 
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+
+class JobCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job cost and was expected to cost, as far as either is known."""
+
+    cost: Cost | None = None
+    estimated_cost: Cost | None = None
 
 
 class JobList(msgspec.Struct, frozen=True, kw_only=True):

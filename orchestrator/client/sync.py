@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from orchestrator.client.http import Client
-from orchestrator.client.shapes import BackendInfo, FeedFrame, JobInfo, JobList
+from orchestrator.client.shapes import BackendInfo, FeedFrame, JobCost, JobInfo, JobList
 from orchestrator.client.work import Work
 from orchestrator.model import Result
 
@@ -80,6 +80,14 @@ class SyncClient:
     ) -> JobList:
         """See `Client.jobs`."""
         return self._call(self._client.jobs(status=status, backend=backend, limit=limit, after=after))
+
+    def cost(self, job_id: str) -> JobCost:
+        """See `Client.cost`."""
+        return self._call(self._client.cost(job_id))
+
+    def with_costs(self, jobs: Sequence[JobInfo]) -> list[JobInfo]:
+        """See `Client.with_costs`."""
+        return self._call(self._client.with_costs(jobs))
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """See `Client.cancel`."""

@@ -146,8 +146,16 @@ function facts() {
   }
 }
 
-/** A histogram as rows of a grid: outcome (qubit 0 rightmost), bar, value. */
-function bars(probabilities, counts, qubits) {
+/** The share of the shots that each outcome had. */
+function shares(probabilities, counts) {
+  const shots = Object.values(counts).reduce((total, count) => total + count, 0) || 1;
+  const outcomes = Object.keys({ ...probabilities, ...counts });
+  return Object.fromEntries(outcomes.map(outcome => [outcome, (counts[outcome] ?? 0) / shots]));
+}
+
+/** A histogram as rows of a grid: outcome (qubit 0 rightmost), bar, value; of what was counted, if it was. */
+function bars(exact, counts, qubits) {
+  const probabilities = counts === null ? exact : shares(exact, counts);
   const all = Object.keys(probabilities).map(BigInt);
   const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
   let shown = all.sort(order);

@@ -44,6 +44,8 @@ class Concluding:
         """The move that follows from an outcome; one that is no result of that job is the backend's failure."""
         if isinstance(outcome, ExecutionError):
             return self.failed(job, outcome)
+        if isinstance(outcome, Result) and outcome.execution_ms is None:
+            outcome = replace(outcome, execution_ms=self._took_ms(job))
         try:
             if isinstance(outcome, Result) and _size(outcome) > LARGE_RESULT:
                 result, body = await anyio.to_thread.run_sync(results.checked, job, outcome)
@@ -61,13 +63,19 @@ class Concluding:
         outcome = replace(
             job.outcome,
             execution_ms=result.execution_ms,
+            sampled=result.sampled,
             characterization_id=result.characterization_id,
             cost=result.cost or self._price(job),
             warnings=job.outcome.warnings + result.warnings,
         )
-        after = replace(moved(job, Cause.COMPLETED, now), outcome=outcome)
+        after = moved(job, Cause.COMPLETED, now, outcome=outcome)
         data = {"execution_ms": result.execution_ms}
         return Move(job, after, EventKind.JOB_COMPLETED, now, result=body, data=data)
+
+    def _took_ms(self, job: Job) -> int:
+        """Since the attempt's start, by the wall clock, which may have been set back meanwhile."""
+        now = self._clock.now_ms()
+        return max(0, now - (now if job.started_at is None else job.started_at))
 
     def _price(self, job: Job) -> Cost | None:
         prices = self._capabilities.prices
@@ -86,10 +94,10 @@ class Concluding:
         counted = job.failed_attempts + bool(error.retryable)
         failure = results.failure(error.failure_code or self._usual_code, error.message)
         if error.retryable and counted < self._most:
-            after = replace(moved(job, Cause.REQUEUED, now), failed_attempts=counted)
+            after = moved(job, Cause.REQUEUED, now, failed_attempts=counted)
             return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": failure.message})
         outcome = replace(job.outcome, failure=failure)
-        after = replace(moved(job, Cause.FAILED, now), failed_attempts=counted, outcome=outcome)
+        after = moved(job, Cause.FAILED, now, failed_attempts=counted, outcome=outcome)
         return Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure))
 
 

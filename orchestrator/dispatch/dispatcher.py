@@ -337,7 +337,7 @@ class Dispatcher:
             moves = []
             for job, _, _ in page:
                 if job.id not in line.leases and now - (job.ready_at or now) > self._settings.queue_limit_s * 1000:
-                    failed = replace(moved(job, Cause.FAILED, now), outcome=replace(job.outcome, failure=failure))
+                    failed = moved(job, Cause.FAILED, now, outcome=replace(job.outcome, failure=failure))
                     moves.append(Move(job, failed, EventKind.JOB_FAILED, now, data=failure_data(failure)))
             if not moves:
                 return

@@ -230,7 +230,7 @@ class Line:
     async def _record_started(self, waiting: Sequence[Lease], now: int) -> None:
         moves = []
         for lease in waiting:
-            after = replace(moved(lease.job, Cause.STARTED, now), attempt=lease.attempt.number)
+            after = moved(lease.job, Cause.STARTED, now, attempt=lease.attempt.number)
             moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
         applied = await self._write(moves) if moves else []
         run_until = self.run_limit()

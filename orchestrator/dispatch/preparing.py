@@ -169,7 +169,7 @@ def _moves(job: Job, answer: Answer, now: int) -> list[Move]:
         reason = {"reason": answer.message}
         return [Move(job, moved(job, Cause.CANCELED, now), KIND_OF[Cause.CANCELED], now, data=reason)]
     if isinstance(answer, Failure):
-        after = replace(moved(job, Cause.FAILED, now), outcome=replace(job.outcome, failure=answer))
+        after = moved(job, Cause.FAILED, now, outcome=replace(job.outcome, failure=answer))
         return [Move(job, after, KIND_OF[Cause.FAILED], now, data=failure_data(answer))]
     known = replace(
         job.outcome,
@@ -181,7 +181,7 @@ def _moves(job: Job, answer: Answer, now: int) -> list[Move]:
     causes = (Cause.READY, Cause.STARTED, Cause.COMPLETED) if job.spec.dry_run else (Cause.READY,)
     moves = []
     for cause in causes:
-        after = replace(moved(job, cause, now), outcome=known)
+        after = moved(job, cause, now, outcome=known)
         moves.append(Move(job, after, KIND_OF[cause], now, compiled=answer.compiled if cause is Cause.READY else None))
         job = after
     return moves

@@ -7,7 +7,6 @@ job: it goes to whoever waits, or comes next, since it is started already.
 from __future__ import annotations
 
 import anyio
-import msgspec
 
 from orchestrator.backends.abc import Attempt
 from orchestrator.dispatch.queue import Taker, WaitingQueue
@@ -45,7 +44,7 @@ class Promises:
             return None
         taker.promised += 1
         self._promised[job.id] = (taker, body)
-        return msgspec.structs.replace(moved(job, Cause.STARTED, job.submitted_at), attempt=job.attempt + 1)
+        return moved(job, Cause.STARTED, job.submitted_at, attempt=job.attempt + 1)
 
     def take_back(self, job_id: str) -> None:
         """The job was not stored."""

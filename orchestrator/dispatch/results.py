@@ -156,6 +156,8 @@ def _fault(job: Job, result: Result) -> str | None:
             return f"{len(result.shots)} shots are listed, not the {job.spec.shots} asked for"
         if not (min(result.shots) >= 0 and max(result.shots) < limit):
             return f"the outcome of a shot does not fit {result.qubits} qubits"
+    if result.execution_ms is None:  # as which NaN is encoded; where nobody told it, it was measured
+        return "the execution time is not a number"
     if result.execution_ms < 0:
         return "the execution time is negative"
     if result.cost is not None and not (0.0 <= result.cost.value <= _MOST_MONEY and _UNIT.fullmatch(result.cost.unit)):

@@ -340,20 +340,20 @@ def predicted_ms(outcomes: Iterable[Outcome]) -> int | None:
     return total
 
 
-def moved(job: Job, cause: Cause, at: int) -> Job:
-    """The job after `cause`, with the times that follow from it.
+def moved(job: Job, cause: Cause, at: int, **changes: Any) -> Job:
+    """The job after `cause`, with the times that follow from it, and with other changes that come along.
 
     Raises:
         IllegalTransition: The table knows no such move.
     """
     status = transition(job.status, cause)
     if cause is Cause.READY:
-        return replace(job, status=status, ready_at=at)
+        return replace(job, status=status, ready_at=at, **changes)
     if cause is Cause.STARTED:
-        return replace(job, status=status, started_at=at)
+        return replace(job, status=status, started_at=at, **changes)
     if cause is Cause.REQUEUED:
-        return replace(job, status=status, ready_at=at, started_at=None)
-    return replace(job, status=status, completed_at=at)
+        return replace(job, status=status, ready_at=at, started_at=None, **changes)
+    return replace(job, status=status, completed_at=at, **changes)
 
 
 def cancellation(job: Job, at: int) -> Move:

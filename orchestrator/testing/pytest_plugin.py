@@ -133,12 +133,15 @@ def _carried(adapter: str, finding: Finding) -> dict[str, str]:
 
 def _bench(name: str, config: pytest.Config) -> Bench:
     """The bench of an adapter by its name; what is wrong with the name is a mistake of the command line."""
+    from orchestrator.errors import AdapterUnavailable  # noqa: PLC0415
     from orchestrator.testing.adapter_kit import Bench  # noqa: PLC0415
     from orchestrator.testing.adapter_kit.finding import found_adapter, table_of  # noqa: PLC0415
 
     try:
         make = found_adapter(name, config.invocation_params.dir)
         settings = table_of(make, config.getoption("adapter_config"))
+    except AdapterUnavailable as problem:
+        raise pytest.UsageError(f"--adapter {name}: {problem.reason}") from problem
     except Exception as error:
         raise pytest.UsageError(f"--adapter {name}: {type(error).__name__}: {error}") from error
     return Bench(make, settings=settings)

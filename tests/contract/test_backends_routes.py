@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.harness import CALIBRATION, Client, Service
+from orchestrator.backends.capabilities import QIS_GATES
+from orchestrator.testing.adapters import ScriptedAdapter
+from tests.contract.harness import CALIBRATION, Client, Service, launched
 
 
 @pytest.mark.parametrize("version", ["v0.3", "v0.4"])
@@ -32,6 +34,25 @@ async def test_a_backend_in_each_version(client: Client) -> None:
     _, simulator = await client.ask("GET", "/v0.4/backends/simulator")
     assert simulator["noise_models"] == ["ideal", "aria-1"]
     assert "characterization_id" not in simulator
+
+
+async def test_gates_are_those_a_backend_takes() -> None:
+    """Native gates where it runs native circuits, the vendor's names where it runs QIS ones and names none itself."""
+    qis = ScriptedAdapter("qis", gatesets=("qis",))
+    native = ScriptedAdapter("native", gatesets=("native",), native_gates=("gpi", "zz"))
+    choosy = ScriptedAdapter("choosy", gates=("h", "cnot"))
+    async with launched(beside=[qis, native, choosy]) as service:
+        client = await service.stranger()
+        found = {
+            backend["backend"]: (backend["supported_gates"], backend["supported_native_gates"])
+            for backend in (await client.ask("GET", "/v0.4/backends"))[1]
+        }
+        vendor = list(QIS_GATES)
+        assert len(vendor) == 19
+        assert found["qis"] == (vendor, [])
+        assert found["native"] == ([], ["gpi", "zz"])
+        assert found["choosy"] == (["h", "cnot"], ["gpi", "gpi2", "ms", "zz", "nop"])
+        assert found["qpu.aria-1"] == (vendor, ["gpi", "gpi2", "ms"])
 
 
 async def test_characterizations(client: Client) -> None:

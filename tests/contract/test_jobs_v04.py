@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.harness import BELL, MULTI, NOISY, Client, Service
+from orchestrator.model import Result
+from orchestrator.testing.adapters import ScriptedAdapter
+from tests.contract.harness import BELL, MULTI, NOISY, Client, Service, launched
 
 REQUIRED = {
     "id", "status", "type", "backend", "dry_run", "submitter_id", "project_id", "parent_job_id", "session_id",
@@ -86,6 +88,56 @@ async def test_an_ideal_job_has_no_shots(service: Service, client: Client) -> No
     assert not [name for name in job["results"] if "shots" in name or "histogram" in name]
     for path in "results/shots", "artifacts/probabilities-aggregate":
         assert (await client.ask("GET", f"/v0.4/jobs/{job_id}/{path}"))[0] == 404
+
+
+def only(**known: Any) -> ScriptedAdapter:
+    """A simulator that answers half zeros and half ones, exact, and what is given."""
+    half = Result(qubits=2, probabilities={0: 0.5, 3: 0.5}, **known)
+    return ScriptedAdapter("lab", answer=lambda _: half)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "offered"),
+    [
+        (only(), {"probabilities"}),
+        (only(counts={0: 50, 3: 50}), {"probabilities", "histogram", "shots"}),
+        (only(shots=[0, 3] * 50), {"probabilities", "histogram", "shots"}),
+    ],
+    ids=["exact", "counts", "shots"],
+)
+async def test_a_job_lists_the_results_it_has(adapter: ScriptedAdapter, offered: set[str]) -> None:
+    """By what was measured, not by the kind of backend or the noise; alone, in lists, and when the backend is gone."""
+    async with launched(beside=[adapter]) as service:
+        client, body = await service.client(), {**BELL, "backend": "lab"}
+        job_id = await completed(service, client, body)
+        for gone in (False, True):
+            if gone:
+                await service.orchestrator.fleet.disable(adapter.name)
+            _, job = await client.ask("GET", f"/v0.4/jobs/{job_id}")
+            _, page = await client.ask("GET", "/v0.4/jobs")
+            assert page["jobs"][0]["results"] == job["results"]
+            links = {name: entry["url"] for name, entry in job["results"].items() if "url" in entry}
+            artifacts = {entry["id"] for entry in job["results"].values() if "id" in entry}
+            assert set(links) == offered
+            assert artifacts == offered | {f"{name}-v2" for name in offered}
+            paths = [*links.values(), *(f"/v0.4/jobs/{job_id}/artifacts/{artifact}" for artifact in artifacts)]
+            assert [(await client.ask("GET", path))[0] for path in paths] == [200] * len(paths)
+        if "histogram" in links:
+            assert (await client.ask("GET", links["histogram"]))[1] == {"0": 50, "3": 50}
+
+
+async def test_results_of_single_circuits_are_not_a_parents(service: Service, client: Client) -> None:
+    """A parent has aggregated probabilities alone; who asks for more is told where they are."""
+    job_id = await completed(service, client, {**MULTI, "noise": {"model": "aria-1"}})
+    _, parent = await client.ask("GET", f"/v0.4/jobs/{job_id}")
+    assert set(parent["results"]) == {"probabilities", "ionq.result.probabilities-aggregate.json.v1"}
+    for path in ("results/histogram", "results/shots", "artifacts/probabilities", "artifacts/shots-v2"):
+        status, refusal = await client.ask("GET", f"/v0.4/jobs/{job_id}/{path}")
+        assert status == 404
+        assert "child jobs" in refusal["message"]
+        assert parent["results"]["probabilities"]["url"] in refusal["message"]
+    child = parent["child_job_ids"][0]
+    assert (await client.ask("GET", f"/v0.4/jobs/{child}/results/histogram"))[0] == 200
 
 
 async def test_a_parent_and_its_children(service: Service, client: Client) -> None:

@@ -24,8 +24,8 @@ def backend_body(can: Capabilities, state: BackendState, *, known_caller: bool) 
         "qubits": can.qubits,
         "average_queue_time": state.average_queue_ms,
         "last_updated": iso(state.updated_at),
-        "supported_gates": can.gates,
-        "supported_native_gates": can.native_gates,
+        "supported_gates": can.shown_gates,
+        "supported_native_gates": can.shown_native_gates,
         "supported_error_mitigations": can.error_mitigations,
     }
     optional = {

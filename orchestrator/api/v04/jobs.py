@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.api.endpoint import Call, decoder, reply, reply_bytes
-from orchestrator.api.jobs import accepted, child_ids, from_cirq, listed, page_of, sampled, statuses_asked, submit
+from orchestrator.api.jobs import accepted, child_ids, from_cirq, listed, page_of, statuses_asked, submit
 from orchestrator.api.query import MAX_PAGE, PAGE, Query, refuse, with_fallback
 from orchestrator.api.submission import (
     Lax,
@@ -24,7 +24,7 @@ from orchestrator.api.times import iso
 from orchestrator.api.v04 import wire
 from orchestrator.errors import BackendNotFound, InvalidRequest
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import CIRCUIT, FREE, MAX_SHOTS, MULTI_CIRCUIT, Characterization, Job, JobRequest, Stats
+from orchestrator.model import CIRCUIT, FREE, MAX_SHOTS, MULTI_CIRCUIT, Characterization, Job, JobRequest, Noise, Stats
 
 
 async def create(call: Call) -> web.Response:
@@ -73,7 +73,6 @@ def body(call: Call, job: Job) -> dict[str, Any]:
         cost_model = None  # its adapter is gone, the job is not
     return wire.job_body(
         job,
-        sampled=sampled(orchestrator, job),
         wait_ms=None if job.terminal else orchestrator.predicted_wait_ms(job),
         cost_model=cost_model,
         absent_failure={} if from_cirq(call.request) else None,
@@ -186,8 +185,8 @@ async def _resubmit(call: Call, job: Job, changes: _Overrides) -> web.Response:
     circuits = [await orchestrator.circuit(source, project=call.project) for source in sources]
     backend = orchestrator.backends.resolve(changes.backend or spec.backend)
     noise = spec.noise if changes.noise is None else read_noise(changes.noise)
-    if changes.noise is None and not orchestrator.backends.capabilities(backend).noise_models:
-        noise = None  # where there are no models, that of the old job is not asked for
+    if changes.noise is None and noise is not None and not orchestrator.backends.capabilities(backend).noise_models:
+        noise = Noise(seed=noise.seed)  # where there are no models, that of the old job is not asked for
     request = JobRequest(
         backend=backend,
         circuits=tuple(circuits),

@@ -19,7 +19,9 @@ from orchestrator.api.payloads import (
     render_aggregate,
 )
 from orchestrator.api.v04.schemas import SCHEMAS
+from orchestrator.api.v04.wire import PREFIX
 from orchestrator.circuits.formats.ionq import write_native
+from orchestrator.lifecycle import JobStatus
 
 _ARTIFACTS = {form.artifact: form for form in FORMATS}
 
@@ -58,6 +60,9 @@ async def native_circuit(call: Call) -> web.Response:
 async def _rendered(call: Call, form: Format) -> web.Response:
     job_id, project = call.part("id"), call.project
     job = await call.orchestrator.get(job_id, project=project)
+    if job.children and job.status is JobStatus.COMPLETED and not job.spec.dry_run:
+        where = f"{PREFIX}/jobs/{job.id}/results/probabilities/aggregated"
+        raise NotFound(f"{form.artifact} are of single circuits: ask for those of the child jobs, or for {where}")
     return reply_bytes(await render(form, job, await call.orchestrator.fetch_result(job_id, project=project)))
 
 

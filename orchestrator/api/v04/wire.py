@@ -96,14 +96,11 @@ def failure_body(failure: Failure) -> dict[str, str]:
     return {"code": failure.code, "message": failure.message, "error": failure.message}
 
 
-def job_body(
-    job: Job, *, sampled: bool, wait_ms: int | None, cost_model: str | None, absent_failure: object = None
-) -> dict[str, Any]:
+def job_body(job: Job, *, wait_ms: int | None, cost_model: str | None, absent_failure: object = None) -> dict[str, Any]:
     """A job without its children, as lists show it.
 
     Args:
         job: The job.
-        sampled: Whether its result has shots.
         wait_ms: Predicted wait.
         cost_model: Where the backend is priced.
         absent_failure: What stands for no failure; one client cannot read null.
@@ -137,7 +134,7 @@ def job_body(
             "circuits": spec.stats.circuits,
             "gate_counts": {"1q": spec.stats.gates_1q, "2q": spec.stats.gates_2q},
         },
-        "results": _results(job, sampled=sampled) if completed and not spec.dry_run else None,
+        "results": _results(job) if completed and not spec.dry_run else None,
     }
     if spec.noise is not None:
         body["noise"] = noise_body(spec.noise)
@@ -191,7 +188,7 @@ def _output(job: Job) -> dict[str, Any]:
     return {"compilation": {"compiled_circuits": {NATIVE: descriptor(NATIVE, NATIVE_ARTIFACT)}}}
 
 
-def _results(job: Job, *, sampled: bool) -> dict[str, Any]:
+def _results(job: Job) -> dict[str, Any]:
     """Both generations at once: links, and descriptors by format."""
     base = f"{PREFIX}/jobs/{job.id}/results"
     if job.children:
@@ -200,6 +197,7 @@ def _results(job: Job, *, sampled: bool) -> dict[str, Any]:
             AGGREGATE: descriptor(AGGREGATE, AGGREGATE_ARTIFACT),
         }
     results: dict[str, Any] = {"probabilities": {"url": f"{base}/probabilities"}}
-    if sampled:
+    if job.outcome.sampled:
         results |= {form.artifact: {"url": f"{base}/{form.artifact}"} for form in (HISTOGRAM, SHOTS)}
-    return results | {form.id: descriptor(form.id, form.artifact) for form in FORMATS if sampled or not form.sampled}
+    offered = (form for form in FORMATS if job.outcome.sampled or not form.sampled)
+    return results | {form.id: descriptor(form.id, form.artifact) for form in offered}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.abc import Adapter
-from orchestrator.backends.discovery import GROUP
+from orchestrator.backends.discovery import GROUP, not_installed
 from orchestrator.errors import AdapterUnavailable
 from orchestrator.settings import load
 
@@ -30,8 +30,8 @@ def found_adapter(name: str, folder: Path | None = None) -> Callable[[], Adapter
     if not colon:
         installed = {point.name: point for point in entry_points(group=GROUP)}
         if name not in installed:
-            known = ", ".join(sorted(installed)) or "none"
-            raise AdapterUnavailable(name, f"not installed; installed: {known}; others are named as module:Class")
+            refused = not_installed(name, installed)
+            raise AdapterUnavailable(name, f"{refused.reason}; others are named as module:Class")
         loaded = installed[name].load()
     else:
         if folder is not None and str(folder) not in sys.path:

@@ -80,7 +80,7 @@ async def check_a_failed_write_takes_its_claims_back(opened: Opened) -> None:
         before = [(draft, draft.job) for draft in drafts]
         for draft in drafts:
             claimed.append(draft.job.id)
-            draft.job = replace(moved(draft.job, Cause.STARTED, opened.clock.now_ms()), attempt=1)
+            draft.job = moved(draft.job, Cause.STARTED, opened.clock.now_ms(), attempt=1)
 
         def unclaim() -> None:
             for draft, job in before:

@@ -27,12 +27,6 @@ from orchestrator_noise_model.estimate import Estimate, estimate
 from orchestrator_noise_model.models import IDEAL, MODELS, QUBITS, Rates, load
 from orchestrator_noise_model.task import CALL, Task
 
-#: ``supported_gates`` as the vendor lists them (reference, section 13).
-_GATES: Final = (
-    *("x", "y", "z", "h", "s", "si", "t", "ti", "v", "vi", "rx", "ry", "rz"),
-    *("cnot", "swap", "xx", "yy", "zz", "not"),
-)
-
 #: Most jobs in one batch, and the longest one of them, milliseconds.
 _BATCH: Final = 64
 _TINY_MS: Final = 5.0
@@ -93,7 +87,6 @@ class NoiseModelAdapter(Adapter):
             Capabilities(
                 backend="simulator",
                 qubits=QUBITS,
-                gates=_GATES,
                 physics="exact",
                 noise_models={name: NoiseModel(qubits=qubits) for name, qubits in models.items()},
                 concurrency=_AHEAD * self._workers.size,

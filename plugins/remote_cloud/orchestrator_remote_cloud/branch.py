@@ -70,13 +70,13 @@ class Branch:
         if self._tasks is not None:
             self._tasks.start_soon(function, *arguments)
 
-    def watched_since(self, moment: float) -> bool:
-        """Whether the feed has told all that happened since."""
-        return self.live_since is not None and self.live_since <= moment
-
     def awaits_result(self, flight: Flight) -> bool:
         """Whether the end of a flight comes with its result, by itself."""
         return self.results_since is not None and self.results_since <= flight.asked_at
+
+    def watches(self, flight: Flight) -> bool:
+        """Whether all that became of a flight is told by itself."""
+        return self.awaits_result(flight) and self.live_since is not None and self.live_since <= flight.asked_at
 
     def look_again(self) -> None:
         """Have the remote's backends looked at."""

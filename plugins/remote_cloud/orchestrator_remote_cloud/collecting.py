@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import anyio
+import msgspec
 
 from orchestrator.backends.abc import Attempt
 from orchestrator.errors import BackendFault, CanceledByBackend, ExecutionError
@@ -213,12 +214,13 @@ class Collector:
         if counts is None and self._sampled(attempt):
             counts = _counted(probabilities, spec.shots)
         backend = self._branch.catalog.find(self._branch.target)
+        took_ms = told.job.execution_duration_ms
         result = Result(
             qubits=max(1, spec.stats.declared, max(probabilities, default=0).bit_length()),
             probabilities=probabilities,
             counts=counts,
             shots=measured.shots,
-            execution_ms=round(told.job.execution_duration_ms or 0),
+            execution_ms=None if took_ms is None else round(took_ms),
             characterization_id=backend.characterization_id if backend is not None else None,
             cost=told.cost,
             warnings=told.warnings,
@@ -263,7 +265,7 @@ def _from_bulk(flight: Flight, bulk: Bulk | None = None) -> list[Outcome]:
         if part is None:
             outcomes.append((attempt, BackendFault("the remote gives fewer results than there are circuits")))
         elif part.status == COMPLETED and part.result is not None:
-            outcomes.append((attempt, _with_warnings(part.result, part.warnings)))
+            outcomes.append((attempt, _completed(part, part.result)))
         elif part.status == COMPLETED:
             outcomes.append((attempt, BackendFault("the remote has no result of the job")))
         elif part.status == FAILED:
@@ -273,17 +275,9 @@ def _from_bulk(flight: Flight, bulk: Bulk | None = None) -> list[Outcome]:
     return outcomes
 
 
-def _with_warnings(result: Result, warnings: tuple[str, ...]) -> Result:
-    return Result(
-        qubits=result.qubits,
-        probabilities=result.probabilities,
-        counts=result.counts,
-        shots=result.shots,
-        execution_ms=result.execution_ms,
-        characterization_id=result.characterization_id,
-        cost=result.cost,
-        warnings=warnings,
-    )
+def _completed(part: Bulk, result: Result) -> Result:
+    """A result with what the remote says of its job: warnings, and the cost, which may follow from its prices."""
+    return msgspec.structs.replace(result, cost=part.cost or result.cost, warnings=part.warnings)
 
 
 def _counted(probabilities: dict[int, float], shots: int) -> dict[int, int] | None:

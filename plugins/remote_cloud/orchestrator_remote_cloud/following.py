@@ -24,6 +24,8 @@ _CLOUD_PAGE: Final = 25
 _OUR_PAGE: Final = 100
 #: Time between two looks while the feed is live, and before a remote that had no feed is asked for one again.
 _BACKED_S: Final = 60.0
+#: Least time between two looks at what the feed may not have told.
+_LOOK_S: Final = 0.25
 _NO_FEED_S: Final = 300.0
 _SLOWER: Final = 1.6
 
@@ -47,8 +49,12 @@ class Follower:
             await self._link.until_up()
             try:
                 await self._read()
-            except FeedUnavailable:
-                await branch.clock.sleep(_NO_FEED_S)
+            except FeedUnavailable as error:
+                if error.status < 500 and error.status != 429:
+                    await branch.clock.sleep(_NO_FEED_S)
+                    continue
+                failures += 1
+                await self._link.pause(failures)
             except (Unreachable, CursorExpired, RemoteError):
                 failures += 1
                 await self._link.pause(failures)
@@ -130,6 +136,7 @@ class Follower:
         """Look at what is in the air, without end."""
         branch, flights = self._branch, self._branch.flights
         pause_s = least_s = self._link.settings.poll_least_s
+        looked_at = -_LOOK_S
         while True:
             changed = flights.changed
             if not flights.airborne:
@@ -141,12 +148,15 @@ class Follower:
                 if changed.is_set():
                     continue
                 flights.unsure.update(flights.airborne)
-            elif branch.live_since is None:
+            elif branch.live_since is not None:
+                await branch.clock.sleep(max(0.0, looked_at + _LOOK_S - branch.clock.monotonic()))
+            else:
                 arrived = flights.arrived
                 await first(branch.clock, pause_s, arrived)
                 if arrived.is_set():
                     await branch.clock.sleep(least_s)
             moved = await self._look(self._chosen())
+            looked_at = branch.clock.monotonic()
             pause_s = least_s if moved else min(self._link.settings.poll_most_s, pause_s * _SLOWER)
 
     def _chosen(self) -> list[Flight]:

@@ -4,7 +4,8 @@ An intent says: these local jobs are one remote job, which carries this token. I
 gets the remote's id after it, and goes when its jobs have ended. Whatever happens between any two of these steps, the
 token finds the remote job again. An intent is never changed otherwise: jobs that are left of a family are another one.
 
-Writes wait for each other's sync, not for one each: whoever comes first writes for all that wait.
+Writes wait for each other's sync, not for one each: whoever comes first writes for all that wait. What may be lost in
+a crash (the token finds a remote job again; an intent too many harms nothing) waits a moment for others to come along.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from orchestrator.backends.abc import Clock
 log = structlog.get_logger()
 
 DATABASE: Final = "intents.db"
+#: How long what may be lost waits for a write that may not.
+PATIENCE_S: Final = 0.1
 #: Pause before writing again to a disk that could not take it.
 WRITE_PAUSE_S: Final = 1.0
 
@@ -91,11 +94,12 @@ class Intents:
         return [intent for intent in intents if intent.backend == backend]
 
     async def aclose(self) -> None:
-        """Close the file."""
+        """Write what still waits, and close the file."""
         with anyio.CancelScope(shield=True):
             async with self._lock:
                 if self._connection is not None:
-                    await anyio.to_thread.run_sync(self._connection.close)
+                    pending, self._pending = self._pending, []
+                    await anyio.to_thread.run_sync(_close, self._connection, pending)
                     self._connection = None
 
     async def add(self, intent: Intent) -> None:
@@ -107,7 +111,8 @@ class Intents:
 
     async def accepted(self, token: str, remote_id: str) -> None:
         """The remote made the job."""
-        await self._write("UPDATE intents SET remote_id = ? WHERE token = ?", (remote_id, token))
+        sql = "UPDATE intents SET remote_id = ? WHERE token = ?"
+        await self._write(sql, (remote_id, token), patience_s=PATIENCE_S)
 
     async def canceled(self, token: str, jobs: Iterable[str]) -> None:
         """These do not want it any more; if nobody does, whoever comes after us cancels it if we cannot."""
@@ -116,12 +121,14 @@ class Intents:
 
     async def remove(self, token: str) -> None:
         """All is over, or nothing came of it."""
-        await self._write("DELETE FROM intents WHERE token = ?", (token,))
+        await self._write("DELETE FROM intents WHERE token = ?", (token,), patience_s=PATIENCE_S)
 
-    async def _write(self, sql: str, values: Sequence[Any]) -> None:
+    async def _write(self, sql: str, values: Sequence[Any], *, patience_s: float = 0.0) -> None:
         """Commit, together with what else waits; tried again for as long as the disk does not take it."""
         write = _Write(sql, values)
         self._pending.append(write)
+        if patience_s:
+            await self._clock.sleep(patience_s)
         while not write.done:
             async with self._lock:
                 if write.done:
@@ -177,6 +184,15 @@ def _read(connection: sqlite3.Connection | None) -> tuple[str, list[Intent]]:
         )
         for token, backend, jobs, created_ms, remote_id, canceled in rows
     ]
+
+
+def _close(connection: sqlite3.Connection, pending: Sequence[_Write]) -> None:
+    try:
+        _commit(connection, pending)
+    except sqlite3.Error as error:
+        log.warning("intents not written", jobs=len(pending), reason=str(error))
+    finally:
+        connection.close()
 
 
 def _commit(connection: sqlite3.Connection | None, batch: Sequence[_Write]) -> None:

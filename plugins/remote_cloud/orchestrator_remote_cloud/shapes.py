@@ -117,6 +117,7 @@ class Bulk(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     failure: RemoteFailure | None = None
     warnings: tuple[str, ...] = ()
+    cost: Cost | None = None
     result: Result | None = None
     children: list[Bulk] = []
     left: bool = False

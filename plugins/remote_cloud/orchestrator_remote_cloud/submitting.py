@@ -183,7 +183,7 @@ class Submitter:
         branch.flights.landed(flight, remote_id)
         if news is not None:
             branch.flights.news(remote_id, news)
-        elif not branch.watched_since(flight.asked_at):
+        elif not branch.watches(flight):
             branch.flights.unsure.add(flight)
             branch.flights.wake()
         await branch.intents.accepted(flight.token, remote_id)

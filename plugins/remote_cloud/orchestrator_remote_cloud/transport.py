@@ -157,6 +157,8 @@ class HttpTransport:
             async with self._session.get(
                 url, params=params, headers=headers, timeout=timeout, read_bufsize=_LINE, allow_redirects=False
             ) as response:
+                if response.status >= 500 or response.status == 429:
+                    raise Lost(f"HTTP {response.status}")
                 if response.status != 200:
                     raise Refused(response.status, str(response.status), f"HTTP {response.status}")
                 while line := await response.content.readline():

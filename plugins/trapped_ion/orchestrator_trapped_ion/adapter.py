@@ -42,28 +42,6 @@ from orchestrator_trapped_ion.measuring import (
     memory_bytes,
 )
 
-#: ``supported_gates`` as the vendor lists them (reference, section 13).
-_GATES: Final = (
-    "x",
-    "y",
-    "z",
-    "h",
-    "s",
-    "si",
-    "t",
-    "ti",
-    "v",
-    "vi",
-    "rx",
-    "ry",
-    "rz",
-    "cnot",
-    "swap",
-    "xx",
-    "yy",
-    "zz",
-    "not",
-)
 #: Circuits above either are prepared in a worker (settled: Rooms).
 _INLINE_GATES: Final = 1_000
 _INLINE_BYTES: Final = 128 * 1024
@@ -182,7 +160,7 @@ class TrappedIonAdapter(Adapter):
         with self.stoppable(attempt) as canceled:
             if not await emit.started([attempt]):
                 return
-            outcome = await guarded(self._execute(attempt, emit))
+            outcome = await guarded(self._execute(attempt, emit), attempt)
         if not canceled.cancelled_caught:
             await emit.finished([(attempt, outcome)])
 
@@ -206,7 +184,7 @@ class TrappedIonAdapter(Adapter):
             memory_bytes=memory_bytes(min(spec.stats.qubits, self._settings.max_wires), spec.shots),
         )
         result = msgspec.json.decode(answer, type=Result)
-        wall_s = self.wall_ms(result.execution_ms) / 1000
+        wall_s = self.wall_ms(result.execution_ms or 0) / 1000
         steps = min(_PROGRESS_STEPS, max(1, int(wall_s / _PROGRESS_S)))
         for step in range(1, steps + 1):
             left_s = began + wall_s * step / steps - clock.monotonic()
@@ -255,7 +233,6 @@ def _capabilities(calibration: Calibration) -> Capabilities:
         backend=calibration.backend,
         kind="qpu",
         qubits=calibration.qubits,
-        gates=_GATES,
         native_gates=calibration.native_gates,
         physics="noisy",
         error_mitigations=(DEBIASING,),

@@ -121,7 +121,7 @@ class SoundStream(Sound):
             try:
                 if not await emit.started([attempt]):
                     return
-                outcome = await guarded(self.step(attempt, emit))
+                outcome = await guarded(self.step(attempt, emit), attempt)
             finally:
                 self.running.discard(attempt)
         if not scope.cancelled_caught:

@@ -66,6 +66,15 @@ def test_plugins_are_disabled_enabled_and_restarted(ask: Run, settings: Path) ->
     assert (refused.code, refused.err.startswith("error: settings: ")) == (3, True)
     again = ask("plugins", "disable", "nowhere")
     assert (again.code, again.err.startswith("error: not_found: no enabled adapter is called nowhere")) == (3, True)
+    told = ask("plugins", "list", "--json")
+    rows = {each["plugin"]: each for each in told.document}
+    assert [rows[name]["enabled"] for name in ("noise_model", "trapped_ion", "nowhere")] == ["yes", "yes", "no"]
+    assert rows["nowhere"]["loads"].startswith("no: not installed")
+    assert told.code == 1
+    ask("plugins", "disable", "trapped_ion", "--drain", "0")
+    shown = ask("plugins", "list", "--json")
+    assert shown.err.startswith("as the server in ")
+    assert next(each for each in shown.document if each["plugin"] == "trapped_ion")["enabled"] == "no"
     doctor = ask("doctor")
     assert "adapter nowhere not installed" in " ".join(doctor.out.split())
 
@@ -75,4 +84,5 @@ def test_they_want_a_running_server(run: Run, tmp_path: Path) -> None:
     done = run("backends", "pause", "simulator", "--data", str(tmp_path))
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("error: unavailable: no server runs in ")
+    assert "--data" in done.err
     assert run("backends", "--data", str(tmp_path), "pause", "simulator").code == 2

@@ -70,6 +70,51 @@ def test_the_same_seed_gives_the_same_counts(run: Run, http: list[str]) -> None:
     assert first["results"][0]["result"]["counts"] == second["results"][0]["result"]["counts"]
 
 
+NOISY = json.dumps(
+    {"backend": "simulator", "noise": {"model": "aria-1", "seed": 3}, "shots": 40, "input": json.loads(BELL)}
+)
+
+
+def test_a_noise_model_stays_with_its_backend(run: Run, door: list[str]) -> None:
+    """A file's model is left out, aloud, where --backend has none; one that was asked for there fails the job."""
+    moved = run("submit", "-", "--backend", "aria-1", "--watch", *door, text=NOISY)
+    assert (moved.code, moved.err) == (0, "qpu.aria-1 has no noise models: the file's, aria-1, is left out\n")
+    kept = run("submit", "-", "--backend", "simulator", "--watch", *door, text=NOISY)
+    assert (kept.code, kept.err) == (0, "")
+    assert "noise aria-1" in kept.out
+    asked = run("submit", "-", "--backend", "aria-1", "--noise", "aria-1", "--watch", *door, text=NOISY)
+    assert (asked.code, asked.err) == (1, "")
+    unknown = run("submit", "-", "--backend", "nowhere", *door, text=NOISY)
+    assert (unknown.code, unknown.err.startswith("error: ")) == (3, True)
+
+
+def test_native_gates_are_known(run: Run, door: list[str]) -> None:
+    """A list of pulses runs as it is; what both gate sets have is qis unless --gateset says otherwise."""
+    pulses = json.dumps([{"gate": "gpi", "target": 0, "phase": 0.0}])
+    done = run("submit", "-", "--watch", "--json", *door, text=pulses)
+    assert done.documents[-1]["results"][0]["result"]["probabilities"] == {"1": 1.0}
+    both = json.dumps([{"gate": "zz", "targets": [0, 1], "angle": 0.1}])
+    assert "rotation" in run("submit", "-", *door, text=both).err
+    assert run("submit", "-", "--gateset", "native", "--watch", *door, text=both).code == 0
+
+
+def test_costs_are_told(run: Run, serve: Serve) -> None:
+    """What a job of a backend with prices cost, for people and for scripts; nothing of one that is free."""
+    calibrations = Path(__file__).parents[3] / "configs" / "calibrations"  # half a dollar at least
+    server = serve(ORCHESTRATOR_PLUGINS__TRAPPED_ION__CALIBRATIONS=str(calibrations))
+    for door in (["--url", server.url, "--key", server.key], ["--data", str(server.data)]):
+        watched = run("submit", "-", "--backend", "lab-12", "--watch", *door, text=BELL)
+        assert "  cost 0.50 usd" in watched.out
+        free = run("submit", "-", "--watch", *door, text=BELL)
+        assert "cost" not in free.out
+        listed = run("jobs", "--json", "--limit", "2", *door).document["jobs"]
+        assert [each["cost"] for each in listed] == [{"value": value, "unit": "usd"} for value in (0.0, 0.5)]
+        shown = run("jobs", listed[1]["id"], "--json", *door).document
+        assert shown["job"] == listed[1]
+        assert sum(shown["results"][0]["result"]["counts"].values()) == 100
+        assert "  cost 0.50 usd" in run("jobs", listed[1]["id"], *door).out
+
+
 def test_a_failed_job_is_exit_code_1(run: Run, http: list[str]) -> None:
     """A job that fails is told with its code and reason, and the answer is no."""
     done = run("submit", "-", "--watch", *http, text=WIDE)

@@ -16,7 +16,7 @@ import msgspec
 from orchestrator import errors
 from orchestrator.authoring.documented import section, shown, struct_members, summary
 from orchestrator.backends import abc
-from orchestrator.model import BackendState, Characterization, Cost, Failure, JobSpec, Result
+from orchestrator.model import BackendState, Characterization, Cost, Failure, JobSpec, Noise, Result
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "adapter-reference.md"
 
@@ -24,8 +24,10 @@ _HEAD: Final = """\
 # The adapter contract
 
 Every member of `orchestrator.backends.abc` and of what goes through it. [Writing a backend](backends.md) is the
-walk through; `python -m tests.integration.docs.adapter_reference` makes this page from the code, and a test compares.
-`orchestrator plugins check NAME` holds an adapter to all of it.
+walk through, [circuits and gates](circuits.md) what there is to run;
+`python -m tests.integration.docs.adapter_reference` makes this page from the code, and a test compares.
+`orchestrator plugins check NAME` holds an adapter to all of it. What no other module is named for is imported from
+`orchestrator.backends.abc`.
 
 """
 
@@ -44,7 +46,7 @@ _ATTRIBUTES: Final = {
 }
 #: What goes in and out.
 _RECORDS: Final = (
-    *(JobSpec, abc.Prepared, Result, Cost, Failure),
+    *(JobSpec, Noise, abc.Prepared, Result, Cost, Failure),
     *(abc.NoiseModel, abc.Prices, BackendState, Characterization),
 )
 
@@ -60,7 +62,7 @@ def members() -> list[str]:
 
 
 def _lines() -> Iterator[str]:
-    yield from ("## Adapter", "", _prose(summary(abc.Adapter)), "")
+    yield from ("## Adapter", "", prose(summary(abc.Adapter)), "")
     meanings = _ATTRIBUTES | section(abc.Adapter, "Attributes")
     for title, names in GROUPS.items():
         yield from (f"### {title}", "")
@@ -70,27 +72,28 @@ def _lines() -> Iterator[str]:
                 yield from _method(name, subject)
             else:
                 default = "" if subject is None and name == "name" else f" (default: {shown(subject)})"
-                yield from (f"**`{name}`**{default}. {_prose(meanings[name])}", "")
-    yield from ("## Capabilities", "", _prose(summary(abc.Capabilities)), "")
-    yield from _struct(abc.Capabilities)
+                yield from (f"**`{name}`**{default}. {prose(meanings[name])}", "")
+    yield from ("## Capabilities", "", prose(summary(abc.Capabilities)), "")
+    yield from struct_table(abc.Capabilities)
     for protocol, title in ((abc.Ready, "Ready"), (abc.Emit, "Emit")):
-        yield from (f"## {title}", "", _prose(summary(protocol)), "")
+        yield from (f"## {title}", "", prose(summary(protocol)), "")
         for name, subject in vars(protocol).items():
             if inspect.isfunction(subject) and not name.startswith("_"):
                 yield from _method(name, subject)
     for given in (abc.AdapterContext, abc.Attempt):
-        yield from (f"## {given.__name__}", "", _prose(summary(given)), "", "| member | meaning |", "|---|---|")
+        yield from (f"## {given.__name__}", "", prose(summary(given)), "", "| member | meaning |", "|---|---|")
         explained = section(given, "Attributes")
         for name in given.__annotations__:
-            yield f"| `{name}` | {_prose(explained.get(name, _PLAIN.get(name, '')))} |"
+            yield f"| `{name}` | {prose(explained.get(name, _PLAIN.get(name, '')))} |"
         for name, subject in vars(given).items():
             if not name.startswith("_") and (isinstance(subject, property) or hasattr(subject, "attrname")):
-                yield f"| `{name}` | {_prose(inspect.getdoc(subject) or '')} |"
+                yield f"| `{name}` | {prose(inspect.getdoc(subject) or '')} |"
         yield ""
     yield from ("## Records", "")
     for kind in _RECORDS:
-        yield from (f"### {kind.__name__}", "", _prose(summary(kind)), "")
-        yield from _struct(kind)
+        home = abc.__name__ if kind.__name__ in abc.__all__ else kind.__module__
+        yield from (f"### {kind.__name__}", "", f"`from {home} import {kind.__name__}`", "", prose(summary(kind)), "")
+        yield from struct_table(kind)
     yield from (
         "## Faults",
         "",
@@ -100,7 +103,7 @@ def _lines() -> Iterator[str]:
     yield from ("| raise | what becomes of the job |", "|---|---|")
     for fault in _faults():
         parameters = _plain(str(inspect.signature(fault))).removesuffix(" -> None")
-        yield f"| `{fault.__name__}{parameters}` | {_prose(summary(fault))} |"
+        yield f"| `{fault.__name__}{parameters}` | {prose(summary(fault))} |"
 
 
 _PLAIN: Final = {
@@ -119,18 +122,19 @@ def _faults() -> list[type[errors.ExecutionError]]:
 def _method(name: str, subject: Any) -> Iterator[str]:
     keyword = "async def" if inspect.iscoroutinefunction(subject) else "def"
     yield from ("```", f"{keyword} {name}{_plain(str(inspect.signature(subject)))}", "```", "")
-    yield from (_prose(summary(subject)), "")
+    yield from (prose(summary(subject)), "")
     if raised := section(subject, "Raises"):
-        yield from ("Raises " + "; ".join(f"`{kind}`: {_prose(text)}" for kind, text in raised.items()), "")
+        yield from ("Raises " + "; ".join(f"`{kind}`: {prose(text)}" for kind, text in raised.items()), "")
 
 
-def _struct(kind: type[msgspec.Struct]) -> Iterator[str]:
+def struct_table(kind: type[msgspec.Struct]) -> Iterator[str]:
+    """The members of a record, their defaults and meanings."""
     yield from ("| member | default | meaning |", "|---|---|---|")
     for name, default, meaning in struct_members(kind):
         value = "required" if default is msgspec.NODEFAULT else "" if default == "" else shown(default)
         if isinstance(default, msgspec.Struct):
             value = "empty"
-        yield f"| `{name}` | {value} | {_prose(meaning)} |"
+        yield f"| `{name}` | {value} | {prose(meaning)} |"
     yield ""
 
 
@@ -140,7 +144,7 @@ def _plain(signature: str) -> str:
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", unquoted)
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """Docstring to Markdown: one code quote, whole paragraphs."""
     paragraphs = [" ".join(part.split()) for part in text.replace("``", "`").split("\n\n")]
     return "\n\n".join(paragraphs)

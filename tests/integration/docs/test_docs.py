@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import cmath
 import dataclasses
+import inspect
+import math
 import os
 import re
 import subprocess
@@ -18,13 +21,17 @@ import pytest
 
 from orchestrator import cli, settings
 from orchestrator.api.feed.hub import Close
+from orchestrator.api.payloads import AGGREGATE, AGGREGATE_ARTIFACT, FORMATS, NATIVE, NATIVE_ARTIFACT
 from orchestrator.api.v03.routes import SURFACE as V03
+from orchestrator.api.v04 import jobs as v04_jobs
 from orchestrator.api.v04.routes import SURFACE as V04
+from orchestrator.circuits.gates import GATES, matrix
+from orchestrator.circuits.ir import Gate, GateSet
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import JobStatus
 from orchestrator.testing.adapter_kit import CHECKS, Bench
 from orchestrator.testing.adapter_kit.checks import name_of, promise_of
-from tests.integration.docs import adapter_reference
+from tests.integration.docs import adapter_reference, circuits_reference
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -215,6 +222,41 @@ def test_the_adapter_reference_is_the_contract() -> None:
     written = adapter_reference.PAGE.read_text("utf-8")
     assert written == adapter_reference.page(), "python -m tests.integration.docs.adapter_reference writes it anew"
     assert [line for line in written.splitlines() if re.search(r"\|\s*\|$", line)] == []
+
+
+def test_every_artifact_and_parameter_is_documented() -> None:
+    """docs/http-api.md names every artifact with its format, and what may be asked of an estimate."""
+    text = (ROOT / "docs" / "http-api.md").read_text("utf-8")
+    offered = {form.artifact: form.id for form in FORMATS} | {AGGREGATE_ARTIFACT: AGGREGATE, NATIVE_ARTIFACT: NATIVE}
+    assert [name for pair in offered.items() for name in pair if f"`{name}`" not in text] == []
+    table = text.partition("## Estimates")[2].partition("## ")[0]
+    asked = re.findall(r'query\.\w+\("(\w+)"', inspect.getsource(v04_jobs.estimate))
+    assert len(asked) > 5
+    assert [name for name in asked if f"`{name}`" not in table] == []
+
+
+def test_the_page_of_gates_is_the_gate_table() -> None:
+    """docs/circuits.md has every gate, record and function, explained, and says what the code says."""
+    written = circuits_reference.PAGE.read_text("utf-8")
+    assert written == circuits_reference.page(), "python -m tests.integration.docs.circuits_reference writes it anew"
+    assert [line for line in written.splitlines() if re.search(r"\|\s*\|$", line)] == []
+
+
+@pytest.mark.parametrize(
+    ("gateset", "name"), [(gateset, name) for gateset, rows in GATES.items() for name in rows if name != "pauliexp"]
+)
+def test_unitaries_on_the_page_are_those_of_the_core(gateset: GateSet, name: str) -> None:
+    """Each unitary, read as a formula with angles put in, is the matrix that engines apply."""
+    formula = circuits_reference.UNITARIES[gateset][name]
+    params = (0.13, 0.29, 0.21)[-len(GATES[gateset][name].params) :] if GATES[gateset][name].params else ()
+    turn = 1.0 if gateset == "qis" else 2 * math.pi
+    angle, phase0, phase1 = (turn * value for value in (0.21, 0.13, 0.29))
+    known = {"i": 1j, "r": math.sqrt(0.5), "pi": math.pi, "e": lambda x: cmath.exp(1j * x), "a": angle, "p": angle}
+    known |= {"c": math.cos(angle / 2), "s": math.sin(angle / 2), "p0": phase0, "p1": phase1}
+    gate = Gate(name, tuple(range(GATES[gateset][name].targets)), params=params)
+    read = eval(formula, known)  # noqa: S307 - a formula of our own
+    for row, expected in zip(read, matrix(gate, gateset), strict=True):
+        assert row == pytest.approx(expected)
 
 
 def test_every_promise_of_adapters_is_documented() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator import Circuit, Gate, JobStatus, Noise, Orchestrator
 from orchestrator.api.server import serve
-from orchestrator.backends.abc import Adapter, Attempt, Capabilities, NoiseModel
+from orchestrator.backends.abc import Adapter, Attempt, Capabilities, NoiseModel, Prices
 from orchestrator.backends.discovery import discover
 from orchestrator.client import Client
 from orchestrator.errors import ExecutionError
@@ -46,7 +46,10 @@ class Priced(Adapter):
 
     def capabilities(self) -> Sequence[Capabilities]:
         models = {"ideal": NoiseModel(qubits=4), "coin": NoiseModel(qubits=4)}
-        return [Capabilities(backend="lab.coin", qubits=4, noise_models=models, concurrency=64)]
+        return [
+            Capabilities(backend="lab.coin", qubits=4, noise_models=models, concurrency=64),
+            Capabilities(backend="lab.meter", qubits=4, prices=Prices(unit="eur", job_minimum=1.5)),
+        ]
 
     async def run(self, attempt: Attempt) -> Result:
         spec = attempt.job.spec
@@ -57,7 +60,8 @@ class Priced(Adapter):
         rng = random.Random(spec.seed)
         counts = Counter(rng.randrange(2) for _ in range(spec.shots))
         shares = {outcome: count / spec.shots for outcome, count in counts.items()}
-        return Result(qubits=1, probabilities=shares, counts=dict(counts), cost=Cost(value=0.25), warnings=("warm",))
+        cost = Cost(value=0.25) if attempt.job.backend == "lab.coin" else None
+        return Result(qubits=1, probabilities=shares, counts=dict(counts), cost=cost, warnings=("warm",))
 
 
 class Pair:
@@ -170,12 +174,14 @@ async def test_costs_warnings_failures_and_cancels_come_through(two: Pair) -> No
     job = await two.near.submit(BELL, backend="far.lab.coin", noise=Noise(model="coin"))
     job = await two.near.wait(job.id, timeout_s=LIMIT_S)
     assert (job.outcome.cost, job.outcome.warnings) == (Cost(value=0.25), ("warm",))
+    metered = await two.near.submit(BELL, backend="far.lab.meter")
+    assert (await two.near.wait(metered.id, timeout_s=LIMIT_S)).outcome.cost == Cost(value=1.5, unit="eur")
     failed = await two.near.submit(BELL, backend="far.lab.coin", name="fail")
     failed = await two.near.wait(failed.id, timeout_s=LIMIT_S)
     assert failed.outcome.failure is not None
     assert (failed.outcome.failure.code, failed.outcome.failure.message) == ("TooManyGates", "as it was told")
     held = [await two.near.submit(BELL, backend="far.lab.coin", name="hold") for _ in range(2)]
-    await seen(two.near, "job.started", 4)
+    await seen(two.near, "job.started", 5)
     remote = (await two.far.list_jobs(statuses=[JobStatus.STARTED])).jobs
     by_token = {next(iter((job.spec.metadata or {}).values())): job.id for job in remote}
     assert await two.near.cancel([held[0].id]) == [CancelAnswer.MOVED]
@@ -263,9 +269,8 @@ async def test_a_remote_that_never_answers_does_not_hold_the_start_up(
 ) -> None:
     """A listener that says nothing: the service starts without its backends."""
     monkeypatch.setattr(catalog, "OPEN_LIMIT_S", 0.05)
-    silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    async with silent:
-        table = {"url": f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}", "prefix": "far."}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        table = {"url": f"http://127.0.0.1:{silent.getsockname()[1]}", "prefix": "far."}
         settings = Settings(plugins={"remote_cloud": {"remotes": {"far": table}}})
         with anyio.fail_after(10):
             async with Orchestrator.open(tmp_path, adapters=[RemoteCloudAdapter()], settings=settings) as service:
@@ -275,8 +280,6 @@ async def test_a_remote_that_never_answers_does_not_hold_the_start_up(
 @pytest.fixture
 def unused_tcp_port() -> int:
     """A port nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -9,13 +9,18 @@ from importlib import import_module
 from typing import Any
 
 import click
+import msgspec
 import pytest
 
 from orchestrator import cli
 from orchestrator.cli import output
+from orchestrator.cli.following import line
 from orchestrator.cli.submit import read_job
+from orchestrator.client import FeedEvent
+from orchestrator.model import Cost
 
 GATES = [{"gate": "h", "target": 0}]
+PULSES = [{"gate": "gpi", "target": 0, "phase": 0.25}, {"gate": "zz", "targets": [0, 1], "angle": 0.1}]
 ONE = {"qubits": 1, "circuit": GATES}
 
 
@@ -86,10 +91,14 @@ def test_own_mistakes_are_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: 
         ({"input": ONE, "shots": 7}, "ionq.circuit.v1", ONE),
         ({"input": [ONE]}, "ionq.multi-circuit.v1", {"circuits": [ONE]}),
         ({"target": "simulator", "input": ONE}, "ionq.circuit.v1", ONE),
+        (PULSES, "ionq.circuit.v1", {"circuit": PULSES, "gateset": "native"}),
+        ({"circuit": PULSES, "gateset": "qis"}, "ionq.circuit.v1", {"circuit": PULSES, "gateset": "qis"}),
+        ([*PULSES, *GATES], "ionq.circuit.v1", {"circuit": [*PULSES, *GATES]}),
+        ([{"gate": "zz"}], "ionq.circuit.v1", {"circuit": [{"gate": "zz"}]}),
     ],
 )
 def test_files_of_every_form_become_a_job(document: object, kind: str, given: object) -> None:
-    """Bodies of both versions, inputs, lists of circuits and lists of gates are understood."""
+    """Bodies of both versions, inputs, lists of circuits and lists of gates are understood; native gates are known."""
     body = read_job(json.dumps(document).encode(), "job.json")
     assert body["type"] == kind
     assert body["input"] == given
@@ -130,3 +139,17 @@ def test_narrow_terminals_lose_columns_not_ids(
 def test_durations_read_well(ms: float | None, text: str) -> None:
     """A duration is told in the unit that suits it."""
     assert output.duration(ms) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.5, "0.50 usd"), (1234.0, "1,234.00 usd"), (0.000012, "0.000012 usd")])
+def test_amounts_read_well(value: float, text: str) -> None:
+    """To a millionth where that is needed, to cents at least."""
+    assert output.amount(Cost(value=value)) == text
+
+
+def test_a_backend_that_changed_says_how() -> None:
+    """The line of an event tells the new state, with the reason if there is one."""
+    event = FeedEvent(cursor="e:1", kind="backend.changed", at=0, backend="lab.sim", data={"status": "available"})
+    assert line(event).plain.split()[1:] == ["backend.changed", "lab.sim", "available"]
+    paused = msgspec.structs.replace(event, data={"status": "unavailable", "reason": "laser off"})
+    assert line(paused).plain.endswith("lab.sim  unavailable  laser off")

@@ -32,12 +32,21 @@ def test_outcomes_are_binary_with_qubit_0_rightmost() -> None:
 
 
 def test_a_line_tells_outcome_probability_and_count() -> None:
-    """Two equal outcomes have equal bars, their probabilities and their counts."""
-    lines = drawn(BELL)
+    """Equal shares have equal bars; the number of shots stands beside the share."""
+    lines = drawn(Result(qubits=2, probabilities={0: 0.5, 3: 0.5}, counts={0: 50, 3: 50}))
     assert lines == [
-        f"00 {'█' * 48}  50.0 %  52",
-        f"11 {'█' * 48}  50.0 %  48",
+        f"00 {'█' * 48}  50.0 %  50",
+        f"11 {'█' * 48}  50.0 %  50",
     ]
+
+
+def test_what_was_counted_goes_before_exact_probabilities() -> None:
+    """52 of 100 shots are 52 %, also where the backend knows that it is one half; what only it knows of counts 0."""
+    both = Result(qubits=2, probabilities={0: 0.5, 1: 0.0, 3: 0.5}, counts={0: 52, 3: 47, 2: 1})
+    assert [(line.label, line.probability, line.count) for line in bars(both)] == [
+        ("00", 0.52, 52), ("01", 0.0, 0), ("10", 0.01, 1), ("11", 0.47, 47),
+    ]  # fmt: skip
+    assert [line.split()[2:] for line in drawn(BELL)] == [["52.0", "%", "52"], ["48.0", "%", "48"]]
 
 
 def test_exact_results_show_no_counts() -> None:

@@ -120,6 +120,26 @@ def test_info_tells_what_a_plugin_serves_and_takes(tmp_path: Path, capsys: pytes
         assert words in told
 
 
+def test_info_shows_prose_of_the_plugins_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Paragraphs fit the reader's terminal, lists stay as they are; the base class's docstring is none of it."""
+    (tmp_path / "odd_words.py").write_text(
+        "from odd_plugins import Good\n"
+        'class Silent(Good):\n    name = "s"\n'
+        'class Wordy(Good):\n    """One\n    two.\n\n    * a\n    * b\n    """\n    name = "w"\n'
+    )
+    assert answer(capsys, "info", "odd_words:Silent")[1]["about"] == ""
+    assert answer(capsys, "info", "odd_words:Wordy")[1]["about"] == "One two.\n\n* a\n* b"
+
+
+@pytest.mark.parametrize("subcommand", ["info", "check"])
+def test_a_name_with_dashes_is_known(subcommand: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The name a project was made with, which is the distribution's, leads to the plugin's; and to module:Class."""
+    assert cli.run(["plugins", subcommand, "odd-good"]) == cli.FAILED
+    told = capsys.readouterr().err
+    assert "did you mean 'odd_good'?" in told
+    assert "module:Class" in told
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

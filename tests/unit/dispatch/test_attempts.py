@@ -397,6 +397,42 @@ async def test_an_invalid_result_fails_its_job_alone(answer: object) -> None:
         await sound(service)
 
 
+@pytest.mark.parametrize(("told", "kept"), [(None, 2_500), (0, 0), (7, 7)], ids=["untold", "none", "told"])
+async def test_how_long_a_run_took(told: int | None, kept: int) -> None:
+    """Measured from the start of the attempt that ended it, unless the adapter tells; the same wherever it is read."""
+    answers = iter([WorkerLost("gone"), result(execution_ms=told)])
+    clock, adapter = ManualClock(), ScriptedAdapter(held=True, answer=lambda _: next(answers))
+    async with serving(adapter, clock=clock) as service:
+        job = await submit(service)
+        await adapter.until_seen(1)
+        await clock.advanced(1.0)
+        adapter.release()
+        adapter.hold()
+        while len(adapter.seen) < 2:
+            await clock.advanced(1.0)
+        await clock.advanced(2.5)
+        adapter.release()
+        job = await service.wait(job.id)
+        assert job.outcome.execution_ms == kept
+        assert (await service.fetch_result(job.id)).execution_ms == kept
+        events = await service.store.events(0, limit=100, kinds=[K.JOB_COMPLETED])
+        assert events[-1].data == {"execution_ms": kept}
+        dry = await service.submit(FLIP, backend="scripted", dry_run=True)
+        assert not (await service.wait(dry.id)).outcome.execution_ms
+
+
+async def test_a_clock_that_is_set_back_makes_no_run_negative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time by the wall clock may go backwards; a run then took none."""
+    clock, adapter = ManualClock(), ScriptedAdapter(held=True)
+    async with serving(adapter, clock=clock) as service:
+        job = await submit(service)
+        await adapter.until_seen(1)
+        earlier = clock.now_ms() - 60_000
+        monkeypatch.setattr(clock, "now_ms", lambda: earlier)
+        adapter.release()
+        assert (await service.wait(job.id)).outcome.execution_ms == 0
+
+
 async def test_words_of_an_adapter_are_cut_to_what_can_be_stored() -> None:
     """Codes and messages of any type, length and content end as a failure people can read."""
     adapter = ScriptedAdapter(answer=lambda _: ExecutionError(42, "\ud800\0" + "x" * 10**6))  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Adapters say how they fail, which decides what becomes of the job; what they do not say is contained."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import anyio
 import anyio.lowlevel
@@ -19,7 +19,7 @@ from orchestrator.errors import (
     WorkerLost,
 )
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Failure, Result
+from orchestrator.model import Failure, Job, JobSpec, Result
 from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving
 from orchestrator.testing.clock import ManualClock
 from orchestrator.testing.uncertain import turns
@@ -31,6 +31,11 @@ def quiet() -> Iterator[None]:
     """Tracebacks in colour take longer than all the rest."""
     with capture_logs():
         yield
+
+
+def attempt_of(name: str) -> Attempt:
+    spec = JobSpec(backend="lab")
+    return Attempt(Job(id=name, project_id="p", spec=spec, status=JobStatus.STARTED, submitted_at=0), 1, b"")
 
 
 class LabFault(UserFault):
@@ -136,12 +141,12 @@ async def test_a_fault_in_a_task_group_of_the_author_is_still_the_fault() -> Non
     async def run(*errors: Exception) -> Result:
         raise ExceptionGroup("tasks", errors)
 
-    fault = UserFault("too hot")
-    assert await guarded(run(fault)) is fault
-    several = await guarded(run(fault, ValueError()))
+    fault, attempt = UserFault("too hot"), attempt_of("a")
+    assert await guarded(run(fault), attempt) is fault
+    several = await guarded(run(fault, ValueError()), attempt)
     assert isinstance(several, ExecutionError)
     assert (several.failure_code, several.message) == ("InternalError", "the backend raised ExceptionGroup")
-    starved = await guarded(run(MemoryError()))
+    starved = await guarded(run(MemoryError()), attempt)
     assert isinstance(starved, BackendFault)
 
 
@@ -172,14 +177,20 @@ async def test_adapters_whose_other_members_exit_are_contained() -> None:
 
 
 async def test_a_batch_that_exits_is_run_again_one_by_one() -> None:
-    """The bad job fails alone, whatever it raised."""
+    """The bad job fails alone, whatever it raised; the log says whose it was, by job and backend."""
 
-    async def run_batch(attempts: object) -> list[Result | ExecutionError]:
-        if "bad" in attempts:  # type: ignore[operator]
+    async def run_batch(attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        if "bad" in {attempt.id for attempt in attempts}:
             raise Unheard
-        return [Result(qubits=1, probabilities={0: 1.0}) for _ in attempts]  # type: ignore[attr-defined]
+        return [Result(qubits=1, probabilities={0: 1.0}) for _ in attempts]
 
-    good, bad, also = await guarded_batch(run_batch, ["good", "bad", "also"])  # type: ignore[list-item]
+    with capture_logs() as lines:
+        good, bad, also = await guarded_batch(run_batch, [attempt_of(name) for name in ("good", "bad", "also")])
+    told = [{name: value for name, value in line.items() if name not in {"exc_info", "log_level"}} for line in lines]
+    assert told == [
+        {"event": "adapter raised", "backend": "lab", "jobs": 3},
+        {"event": "adapter raised", "backend": "lab", "job": "bad"},
+    ]
     assert isinstance(good, Result)
     assert isinstance(bad, ExecutionError)
     assert isinstance(also, Result)

@@ -1,9 +1,11 @@
 """Which adapters can run in worker processes, and what comes back from there."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from orchestrator.backends.abc import Adapter, AdapterContext, Attempt
+from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities
 from orchestrator.backends.hosting import CALL, Errand, NotHostable, PackedOutcome, origin_of, run_hosted
 from orchestrator.backends.running import bind, made_by, move
 from orchestrator.circuits import ir
@@ -11,7 +13,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.errors import AdapterUnavailable, CanceledByBackend, ExecutionError, WorkerLost
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Job, JobSpec, Noise, Outcome, Result
-from orchestrator.testing.adapters import FLIP
+from orchestrator.testing.adapters import FLIP, serving, zeros
 from orchestrator.workers.pool import WorkerPool
 from orchestrator.workers.protocol import Failed
 
@@ -73,6 +75,33 @@ async def test_others_say_why_they_stay(adapter: Adapter, reason: str) -> None:
         origin_of(adapter, None)
     bind(adapter, context(), move=True)
     assert not move(adapter, "it blocked")
+
+
+class Serving(Simple):
+    def capabilities(self) -> list[Capabilities]:
+        return [Capabilities(backend="lab", qubits=1)]
+
+    def run(self, attempt: Attempt) -> Result:
+        return zeros(attempt)
+
+
+@pytest.mark.parametrize("module", ["", ".", "mut0", "no.such", "builtins", "raising", "leaving"])
+async def test_a_class_whose_module_cannot_be_imported_stays_and_opens(
+    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Made from text, as in a notebook: nothing is wrong with it, until it asks for worker processes."""
+    (tmp_path / "raising.py").write_text("raise RuntimeError('no license')")
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = type("Made", (Serving,), {"__module__": module})
+    async with serving(made()) as service:
+        assert service.backends.problems == []
+        assert (await service.result((await service.submit(FLIP, backend="lab")).id)).counts == {0: 100}
+    with pytest.raises(NotHostable, match=r"cannot be imported|is something else"):
+        origin_of(made(), None)
+    bind(made(), context(), move=True)
+    with pytest.raises(AdapterUnavailable, match="no run in a worker process"):
+        bind(type("Isolated", (made,), {"isolation": "worker"})(), context(), move=True)
 
 
 async def test_policy_and_author_decide_who_is_moved() -> None:

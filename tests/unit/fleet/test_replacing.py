@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.backends import discovery, registry
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
@@ -556,3 +557,30 @@ async def test_a_plugin_that_exits_takes_nothing_down(monkeypatch: pytest.Monkey
         ]
         with pytest.raises(AdapterUnavailable, match="SystemExit"):
             await service.fleet.enable("bad")
+
+
+async def test_what_the_operator_does_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line a change, at info, with the backend or the adapter; a resume of what is not paused is none."""
+    installing(monkeypatch, scripted=ScriptedAdapter)
+    async with serving(ScriptedAdapter()) as service:
+        fleet = service.fleet
+        with capture_logs() as lines:
+            await fleet.pause("scripted", "tea")
+            await fleet.resume("scripted")
+            await fleet.resume("scripted")
+            await fleet.drain("scripted")
+            await fleet.restart("scripted")
+            await fleet.disable("scripted")
+            await fleet.enable("scripted")
+            await fleet.replace("scripted", ScriptedAdapter())
+        told = [line for line in lines if line["log_level"] == "info"]
+        assert [(line["event"], line.get("backend") or line["adapter"]) for line in told] == [
+            ("backend paused", "scripted"),
+            ("backend resumed", "scripted"),
+            ("backend paused", "scripted"),
+            ("backend drained", "scripted"),
+            ("adapter restarted", "scripted"),
+            ("adapter disabled", "scripted"),
+            ("adapter enabled", "scripted"),
+            ("adapter replaced", "scripted"),
+        ]

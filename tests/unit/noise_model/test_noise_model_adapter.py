@@ -109,7 +109,7 @@ async def test_capabilities_tell_the_reference_and_custom_models() -> None:
     adapter = await opened(Workers(), models=str(EXAMPLE))
     (simulator,) = adapter.capabilities()
     assert (simulator.backend, simulator.qubits, simulator.instant_prepare) == ("simulator", 29, True)
-    assert {"cnot", "not", "zz"} <= set(simulator.gates)
+    assert {"cnot", "not", "zz"} <= set(simulator.shown_gates)
     limits = {name: model.qubits for name, model in simulator.noise_models.items()}
     vendor = {"ideal": 29, "aria-1": 25, "aria-2": 25, "forte-1": 29, "forte-enterprise-1": 29}
     harmony = {"harmony": 11, "harmony-1": 11, "harmony-2": 11}

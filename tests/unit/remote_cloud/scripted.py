@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import msgspec
 
 from orchestrator.client import FeedFrame, FeedUnavailable
@@ -289,13 +291,15 @@ async def in_front(
 
 
 async def until(condition: Callable[[], bool], clock: ManualClock | None = None, step_s: float = 0.5) -> None:
-    """Turn the loop until something holds; with a clock, time goes on meanwhile."""
+    """Turn the loop until something holds; with a clock, time goes on whenever nobody works in a thread."""
+    threads = anyio.to_thread.current_default_thread_limiter()
+    idle = 0
     async with asyncio.timeout(20):
-        for turn in range(10_000_000):
-            if condition():
-                return
+        while not condition():
             await asyncio.sleep(0)
-            if clock is not None and turn % 50 == 49:
+            idle = 0 if threads.borrowed_tokens else idle + 1
+            if clock is not None and idle >= 50:
+                idle = 0
                 await clock.advanced(step_s)
 
 

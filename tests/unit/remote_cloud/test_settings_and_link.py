@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from orchestrator.errors import SettingsError
@@ -101,10 +102,13 @@ async def test_intents_are_there_again(tmp_path: Path) -> None:
     await first.open(tmp_path / "own")
     for token in "abc":
         await first.add(Intent(token=token, backend="b", jobs=(token, token * 2), created_ms=1))
-    await first.accepted("a", "remote-a")
     await first.canceled("b", {"bb", "b"})
-    await first.remove("c")
-    await first.aclose()
+    async with anyio.create_task_group() as patient:  # neither is in a hurry; a close writes them all the same
+        patient.start_soon(first.accepted, "a", "remote-a")
+        patient.start_soon(first.remove, "c")
+        await clock.until_sleeping(2)
+        await first.aclose()
+        patient.cancel_scope.cancel()
     second = Intents(clock)
     await second.open(tmp_path / "own")
     assert second.instance == first.instance

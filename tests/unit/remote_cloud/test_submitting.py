@@ -375,7 +375,7 @@ async def test_what_waited_too_long_for_the_remote_is_never_bought() -> None:
     cloud = Cloud(clock)
     async with in_front(cloud, clock, queue_limit_s=60.0) as service:
         cloud.backends = [{**backend, "status": "unavailable"} for backend in cloud.backends]
-        await until(lambda: service.backends.state(BACKEND).status == "unavailable", clock, 5.0)
+        await until(lambda: not service._dispatcher.lines[BACKEND].open, clock, 5.0)
         job = await ended(service, await submitted(service), clock, 5.0)
         assert job.status is JobStatus.FAILED
         cloud.backends = [{**backend, "status": "available"} for backend in cloud.backends]

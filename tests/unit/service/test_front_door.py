@@ -66,11 +66,13 @@ async def test_a_job_of_several_circuits() -> None:
             await service.circuit(parent.id)
 
 
-async def test_a_seed_given_is_the_seed_of_every_child() -> None:
-    """Where the submitter chose the seed, equal circuits are equal samples; the backend must know the model."""
+@pytest.mark.parametrize("noise", [Noise(model="ideal", seed=5), {"model": "ideal", "seed": 5}])
+async def test_a_seed_given_is_the_seed_of_every_child(noise: Any) -> None:
+    """Where the submitter chose the seed, equal circuits are equal samples; noise is taken as a mapping, too."""
     adapter = ScriptedAdapter(noise_models={"ideal": NoiseModel(qubits=8)})
     async with serving(adapter) as service:
-        parent = await service.submit([FLIP, FLIP], backend="scripted", noise=Noise(model="ideal", seed=5))
+        parent = await service.submit([FLIP, FLIP], backend="scripted", noise=noise)
+        assert parent.spec.noise == Noise(model="ideal", seed=5)
         assert {child.spec.seed for child in await service.children(parent.id)} == {5}
 
 
@@ -83,6 +85,9 @@ async def test_a_seed_given_is_the_seed_of_every_child() -> None:
         {"shots": True},
         {"shots": 100.0},
         {"noise": Noise(model="unheard of")},
+        {"noise": {"model": "ideal", "sead": 5}},
+        {"noise": {"model": 5}},
+        {"noise": "ideal"},
         {"noise": Noise(seed=0)},
         {"noise": Noise(seed=2**31)},
         {"noise": Noise(seed=1.5)},  # type: ignore[arg-type]
