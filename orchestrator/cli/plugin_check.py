@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
-import structlog
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from orchestrator.authoring.inspecting import adapter_factory, is_installed
 from orchestrator.backends.registry import settings_of
 from orchestrator.cli import DONE, NO
+from orchestrator.cli.aside import exits_told, set_aside
 from orchestrator.cli.output import console, emit
 from orchestrator.errors import AdapterUnavailable
 from orchestrator.notify.registry import GROUP as CHANNELS
 from orchestrator.settings import load
 from orchestrator.testing.adapter_kit import CHECKS, Bench, Finding, Report, Verdict, examine
+from orchestrator.testing.adapter_kit.quiet import quiet
 
+#: So many checks left out for one reason are told one by one; more in a line.
+_ALIKE: Final = 3
 _MARKS: Final = {
     Verdict.KEPT: "[green]kept    [/]",
     Verdict.BROKEN: "[bold red]broken  [/]",
@@ -40,7 +42,7 @@ async def examined(name: str, config: Path | None, backends: tuple[str, ...], *,
     if not is_installed(name) and ":" not in name:
         adapter_factory(name)
     try:
-        with _quiet():
+        with quiet(), set_aside():
             make = adapter_factory(name)
             adapter = make()
     except AdapterUnavailable as problem:
@@ -50,53 +52,61 @@ async def examined(name: str, config: Path | None, backends: tuple[str, ...], *,
             console().print(f"[bold red]{escape(name)}[/] is unavailable: {escape(problem.reason)}", soft_wrap=True)
         return NO
     bench = Bench(make, settings=settings_of(adapter, settings.plugins), backends=backends)
-    with _quiet():
-        report = await examine(bench) if as_json else await _live(name, bench)
+    with set_aside() as aside, exits_told(NO):
+        report = await examine(bench) if as_json else await _live(name, bench, aside.report)
     if as_json:
-        emit(_document(name, report))
+        emit(_document(name, report, aside.summary()))
     else:
-        _conclude(name, report)
+        _conclude(name, report, aside.summary())
     return NO if report.broken else DONE
 
 
-async def _live(name: str, bench: Bench) -> Report:
-    """Run the kit; each finding is a line as soon as it is made, a bar below tells how far it is."""
-    out = console()
-    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=out, transient=True) as bar:
-        task = bar.add_task(f"checking {escape(name)}", total=len(CHECKS))
+async def _live(name: str, bench: Bench, file: TextIO) -> Report:
+    """Run the kit; each finding is a line as soon as it is made, a bar below tells how far it is.
 
-        def tell(finding: Finding) -> None:
+    Checks that are left out for the same reason, one after the other, are one line.
+    """
+    out = Console(highlight=False, file=file)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=out, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+        task = bar.add_task(f"checking {escape(name)}", total=len(CHECKS))
+        alike: list[Finding] = []
+
+        def flush() -> None:
+            if len(alike) > _ALIKE:
+                out.print(f"{_MARKS[Verdict.SKIPPED]} {len(alike)} checks: {escape(alike[0].why)}", soft_wrap=True)
+            else:
+                for finding in alike:
+                    line(finding)
+            alike.clear()
+
+        def line(finding: Finding) -> None:
             out.print(f"{_MARKS[finding.verdict]} {escape(finding.promise)}", soft_wrap=True)
             if finding.why:
                 out.print(f"         {escape(finding.why)}", style="bright_black", soft_wrap=True)
+
+        def tell(finding: Finding) -> None:
+            if alike and (finding.verdict, finding.why) != (alike[0].verdict, alike[0].why):
+                flush()
+            if finding.verdict is Verdict.SKIPPED:
+                alike.append(finding)
+            else:
+                line(finding)
             bar.advance(task)
 
-        return await examine(bench, tell)
+        report = await examine(bench, tell)
+        flush()
+        return report
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No log meanwhile: the kit breaks things on purpose, and tells itself what came of it."""
-    before = structlog.get_config()
-    structlog.configure(processors=[_dropped])
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
-def _dropped(*_: Any) -> structlog.typing.EventDict:
-    raise structlog.DropEvent
-
-
-def _conclude(name: str, report: Report) -> None:
-    totals = f"{len(report.kept)} promises kept, {len(report.broken)} broken, {len(report.skipped)} left out"
+def _conclude(name: str, report: Report, printed: str) -> None:
     style = "bold red" if report.broken else "bold green"
-    console().print(f"\n[{style}]{escape(name)}[/]: {totals}", soft_wrap=True)
+    if printed:
+        console().print(f"\n{escape(printed)}", style="bright_black", soft_wrap=True)
+    console().print(f"\n[{style}]{escape(name)}[/]: {report.totals()}", soft_wrap=True)
 
 
-def _document(name: str, report: Report) -> dict[str, Any]:
+def _document(name: str, report: Report, printed: str) -> dict[str, Any]:
     def items(findings: list[Finding]) -> list[dict[str, str]]:
         return [{"check": each.check, "promise": each.promise, "why": each.why} for each in findings]
 
@@ -105,4 +115,5 @@ def _document(name: str, report: Report) -> dict[str, Any]:
         "kept": items(report.kept),
         "broken": items(report.broken),
         "skipped": items(report.skipped),
+        "printed": printed,
     }

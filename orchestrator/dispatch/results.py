@@ -29,6 +29,15 @@ _UNIT: Final = re.compile("[a-zA-Z]{3,10}")
 _LONGEST_CODE: Final = 100
 _LONGEST_MESSAGE: Final = 2_000
 
+#: Members of a result that hold numbers: in what, and of which type.
+_NUMBERS: Final[dict[str, tuple[type | None, str]]] = {
+    "qubits": (None, "int"),
+    "probabilities": (dict, "float"),
+    "counts": (dict, "int"),
+    "shots": (list, "int"),
+    "execution_ms": (None, "int"),
+}
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Result).decode
 
@@ -79,11 +88,13 @@ def checked(job: Job, answer: object) -> tuple[Result, bytes]:
     """
     if not isinstance(answer, Result):
         raise InvalidResult(f"the backend answered a {type(answer).__name__}, not a Result")
+    for member in ("probabilities", "counts"):
+        _check_keys(member, getattr(answer, member))
     try:
         body = _encode(answer)
         result = _decode(body)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise InvalidResult(str(error)) from error
+        raise InvalidResult(_foreign(answer) or str(error)) from error
     if len(body) > _MOST_BYTES:
         raise InvalidResult(f"it takes {len(body)} bytes, more than {_MOST_BYTES}")
     if result.execution_ms is None and answer.execution_ms is not None:  # NaN and infinity are encoded as null
@@ -91,6 +102,35 @@ def checked(job: Job, answer: object) -> tuple[Result, bytes]:
     if (fault := _fault(job, result)) is not None:
         raise InvalidResult(fault)
     return result, body
+
+
+def _check_keys(member: str, outcomes: object) -> None:
+    """Refuse outcomes that are no integers: as JSON they would be text, and text such as "11" be read as eleven."""
+    if not isinstance(outcomes, dict) or (kinds := set(map(type, outcomes))) <= {int}:
+        return
+    odd = next(key for key in outcomes if type(key) is not int)
+    if str in kinds:
+        raise InvalidResult(f'{member} has the key {odd!r}; outcomes are integers: of bits as text, use int("10", 2)')
+    raise InvalidResult(f"{member} has a key of type {_type(odd)}; use int(...)")
+
+
+def _foreign(answer: Result) -> str:
+    """Which value is of a type that cannot be stored, and what to do about it; empty if none is known."""
+    for member, (container, plain) in _NUMBERS.items():
+        value = getattr(answer, member)
+        if value is None:
+            continue
+        if container is not None and not isinstance(value, container):
+            return f"{member} is of type {_type(value)}, not a {container.__name__}"
+        values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+        if (odd := next((each for each in values if type(each) not in (int, float)), None)) is not None:
+            return f"{member} has a value of type {_type(odd)}; use {plain}(...)"
+    return ""
+
+
+def _type(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 
 
 def _fault(job: Job, result: Result) -> str | None:

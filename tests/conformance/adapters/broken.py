@@ -126,6 +126,12 @@ class AnswersADictionary(Sound):
         return {"probabilities": {0: 1.0}}
 
 
+@caught_by("plain_job", "counts has the key '00001'; outcomes are integers")
+class TextForOutcomes(_Changed):
+    def changed(self, result: Result) -> Result:
+        return replace(result, counts={f"{key:05b}": number for key, number in (result.counts or {}).items()})
+
+
 @caught_by("shots", "a job of 1 shots")
 class AlwaysAHundredShots(Sound):
     def measured(self, attempt: Attempt) -> Result:

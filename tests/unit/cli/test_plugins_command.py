@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -199,6 +200,61 @@ def test_check_finds_a_broken_promise(tmp_path: Path) -> None:
     assert done.returncode == cli.NO, done.stderr
     assert "broken   A plain job completes" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+_NOISY = """
+import os, subprocess, sys
+from orchestrator import Result
+from orchestrator.backends.abc import Adapter, Capabilities
+
+class Noisy(Adapter):
+    name = "noisy"
+
+    def capabilities(self):
+        print("asked\\nagain")
+        return [Capabilities(backend="noisy", qubits=1)]
+
+    async def run(self, attempt):
+        subprocess.run([sys.executable, "-c", "print('a child')"])
+        raise KeyError("trap")
+
+class Leaving(Noisy):
+    async def run(self, attempt):
+        os._exit(0)
+"""
+
+
+def check(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Check an adapter that prints, in a process of its own."""
+    (folder / "loud.py").write_text(_NOISY)
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli", "plugins", "check", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def test_check_keeps_an_adapters_prints_out_of_the_report(tmp_path: Path) -> None:
+    """Whatever an adapter and its children print, the document is one; it says that something was printed."""
+    done = check(tmp_path, "loud:Noisy", "--json")
+    assert done.returncode == cli.NO, done.stderr
+    found = json.loads(done.stdout)
+    assert found["printed"].endswith("left out here; the first: asked")
+    assert "KeyError: 'trap', at loud.py:" in found["broken"][0]["why"]
+    text = check(tmp_path, "loud:Noisy").stdout
+    assert text.count("asked") == 1
+    assert "checks: not tried, since plain_job is broken" in text
+    assert len(text.splitlines()) < 12
+
+
+def test_check_tells_who_ended_it(tmp_path: Path) -> None:
+    """An adapter that ends the process does not end it without a word, nor as if all were well."""
+    done = check(tmp_path, "loud:Leaving")
+    assert done.returncode == cli.NO
+    assert "os._exit(0) ended the process, at loud.py:" in done.stderr
 
 
 def test_listing_help_imports_no_plugin() -> None:
