@@ -159,6 +159,10 @@ def _setting_row(setting: Setting) -> tuple[str, str, str]:
     return setting.name, shown(setting.default) + now, setting.meaning
 
 
+#: What people are told of these follows from other members too.
+_AS_SERVED: Final = {"gates": "shown_gates", "native_gates": "shown_native_gates"}
+
+
 def _capability_rows(served: Sequence[Capabilities]) -> list[tuple[str, str, str]]:
     """One row a capability; a line for each backend where they differ."""
     meanings = section(Capabilities, "Attributes")
@@ -166,7 +170,8 @@ def _capability_rows(served: Sequence[Capabilities]) -> list[tuple[str, str, str
     for member in Capabilities.__struct_fields__:
         if member == "backend":
             continue
-        values = [shown(getattr(each, member)) for each in served]
+        source = _AS_SERVED.get(member, member)
+        values = [shown(getattr(each, source)) for each in served]
         if len(set(values)) == 1:
             text = values[0]
         else:
