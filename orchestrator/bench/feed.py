@@ -21,7 +21,7 @@ from orchestrator.bench.workload import BACKEND, REQUEST, NoopAdapter
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import JobStatus
 from orchestrator.service import Orchestrator
-from orchestrator.settings import ServerSettings, Settings
+from orchestrator.settings import DispatchSettings, ServerSettings, Settings
 from orchestrator.storage.abc import Committed
 
 SUBSCRIBERS: Final = (1, 100, 1_000)
@@ -119,7 +119,11 @@ async def _readers(count: int, *sides: tuple[str, str]) -> AsyncIterator[_Reader
 
 
 async def _fanout(subscribers: int, rounds: int) -> Fanout:
-    settings = Settings(server=ServerSettings(max_connections=10_000, max_connections_per_address=10_000))
+    # Here it is the plain server beside it that holds the loop, from the package of the adapter.
+    settings = Settings(
+        server=ServerSettings(max_connections=10_000, max_connections_per_address=10_000),
+        dispatch=DispatchSettings(blocked_ms=0),
+    )
     async with AsyncExitStack() as stack:
         orchestrator = await stack.enter_async_context(Orchestrator.open(settings=settings, adapters=[NoopAdapter()]))
         _, key = await orchestrator.accounts.add_key(orchestrator.project.id, "bench")

@@ -75,11 +75,12 @@ def check_wires(targets: tuple[int, ...], controls: tuple[int, ...], qubits: int
     for wire in targets:
         if not 0 <= wire < qubits:
             raise _out_of_range("targets", qubits)
+    if not controls and len(targets) < 2:
+        return
     for wire in controls:
         if not 0 <= wire < qubits:
             raise _out_of_range("controls", qubits)
-    number = len(targets) + len(controls)
-    if number > 1 and len({*targets, *controls}) != number:
+    if len({*targets, *controls}) != len(targets) + len(controls):
         member = "targets" if len(set(targets)) != len(targets) else "controls"
         raise fault(member, "the wires of a gate must all differ", "duplicate_index")
 
@@ -117,7 +118,7 @@ def _range(low: float, high: float) -> str:
 
 def cost(gates: Sequence[Gate]) -> int:
     """How many gates these count as: a ``pauliexp`` counts as its terms, of which each becomes several gates."""
-    return sum(len(gate.terms) or 1 for gate in gates)
+    return len(gates) + sum([len(gate.terms) - 1 for gate in gates if gate.terms])
 
 
 def check_size(circuits: int, gates: int) -> None:
@@ -150,7 +151,9 @@ def check_registers(circuit: Circuit) -> None:
     Raises:
         InvalidRequest: With the register's name left out, which is the user's own text.
     """
-    for wires in (circuit.registers or {}).values():
+    if circuit.registers is None:
+        return
+    for wires in circuit.registers.values():
         if any(wire is not None and not 0 <= wire < circuit.qubits for wire in wires):
             raise _out_of_range("registers", circuit.qubits)
 

@@ -23,13 +23,15 @@ class QueueStats:
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
         for event, job in entries:
-            if job is None or job.children or event.before is event.after:
+            before, after = event.before, event.after
+            if job is None or job.children or before is after:
                 continue
-            change = (event.after in _WAITING) - (event.before in _WAITING)
+            change = (after in _WAITING) - (before in _WAITING)
+            if not change:
+                continue
             backend = job.spec.backend
-            if change:
-                self._waiting[backend] = self._waiting.get(backend, 0) + change
-            if event.after is JobStatus.STARTED:
+            self._waiting[backend] = self._waiting.get(backend, 0) + change
+            if after is JobStatus.STARTED:
                 waited = event.at - job.submitted_at
                 average = self._average_ms.get(backend, float(waited))
                 self._average_ms[backend] = average + _NEWEST * (waited - average)
