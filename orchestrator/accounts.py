@@ -63,6 +63,11 @@ class Accounts:
         """Who that key is, or None for an unknown or revoked one."""
         return self._principals.get(_digest(key))
 
+    def is_revoked(self, key_id: str) -> bool:
+        """Whether that key was revoked."""
+        key = self._keys.get(key_id)
+        return key is not None and key.revoked_at is not None
+
     # -- projects -----------------------------------------------------------------------
 
     def projects(self) -> list[Project]:

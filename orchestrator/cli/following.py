@@ -22,6 +22,7 @@ from orchestrator.client import (
     FeedUnavailable,
     JobInfo,
 )
+from orchestrator.errors import CursorExpired
 from orchestrator.lifecycle import TERMINAL
 
 Show = Callable[[FeedFrame], None]
@@ -114,15 +115,20 @@ async def follow(client: Client, jobs: Collection[JobInfo], show: Show) -> None:
     Without a feed just wait for that.
     """
     pending = {job.id for job in jobs if not job.terminal}
-    history = True
+    ids, cursor, history = [job.id for job in jobs], "earliest", True
     try:
-        async with aclosing(client.events("earliest", jobs=[job.id for job in jobs], places=True)) as frames:
-            while history or pending:
-                frame = await anext(frames)
-                show(frame)
-                history = history and not isinstance(frame, FeedLive)
-                if isinstance(frame, FeedEvent) and frame.after in TERMINAL:
-                    pending.discard(frame.job_id or "")
+        while history or pending:
+            try:
+                async with aclosing(client.events(cursor, jobs=ids, places=True)) as frames:
+                    while history or pending:
+                        frame = await anext(frames)
+                        show(frame)
+                        history = history and not isinstance(frame, FeedLive)
+                        if isinstance(frame, FeedEvent) and frame.after in TERMINAL:
+                            pending.discard(frame.job_id or "")
+            except CursorExpired as error:
+                cursor = error.resume  # the gap, and where things stand, was shown
+                pending = {job_id for job_id in pending if not (await client.get(job_id)).terminal}
     except FeedUnavailable:
         for job_id in pending:
             await client.wait(job_id)

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 import structlog
 
+from orchestrator.backends.guarding import contained, name_of
 from orchestrator.clock import Clock
 from orchestrator.hooks import Delivery, DeliveryState
 from orchestrator.notify.abc import Attempted, Channel, Notification, Verdict
@@ -38,11 +39,12 @@ async def attempt(
 
         tasks.start_soon(stop)
         try:
-            answered = await channel.deliver(target, notifications)
+            with contained():
+                answered = await channel.deliver(target, notifications)
         except Exception as error:
             # The text of a foreign error may hold the target's secrets: it goes to the server's log alone.
             log.exception("channel raised", channel=channel.name)
-            answered = Attempted(verdict=Verdict.RETRY, detail=f"the channel raised {type(error).__name__}")
+            answered = Attempted(verdict=Verdict.RETRY, detail=f"the channel raised {name_of(error)}")
         tasks.cancel_scope.cancel()
     if answered is None:
         return Attempted(verdict=Verdict.RETRY, detail=f"no answer within {channel.limit_s:g} s")

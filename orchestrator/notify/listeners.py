@@ -15,6 +15,7 @@ import anyio
 import anyio.abc
 import structlog
 
+from orchestrator.backends.guarding import contained
 from orchestrator.errors import InvalidRequest
 from orchestrator.events import Event, EventKind
 from orchestrator.storage.abc import Committed
@@ -106,7 +107,8 @@ class _Queue:
             while self._events:
                 event = self._events.popleft()
                 try:
-                    await self._function(event)
+                    with contained():
+                        await self._function(event)
                 except Exception:
                     log.exception("an in-process hook raised", function=repr(self._function), kind=str(event.kind))
             self.idle.set()

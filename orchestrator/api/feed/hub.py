@@ -47,6 +47,7 @@ class Close(IntEnum):
 
 
 _SHUTDOWN: Final = (Close.SHUTDOWN, "the server stops")
+_REVOKED: Final = "the key was revoked"
 
 
 class Feed:
@@ -96,7 +97,9 @@ class Feed:
                     self._scope.cancel()
         finally:
             hub.leave(self)
-            if self._verdict is not None:
+            if self._verdict is None:
+                self.connection.abort()  # gone, or said to be: what it has not read shall not keep it open
+            else:
                 await self.close(*self._verdict)
             self.closed.set()
 
@@ -143,7 +146,7 @@ class Hub:
         self._feeds: set[Feed] = set()
         self._groups = Groups(self.frames)
         self._closed = False
-        self._places = Places(orchestrator, self._write)
+        self._places = Places(orchestrator, self._write_aside)
         self._unlisten = self._log.listen(self._notice)
 
     @property
@@ -161,6 +164,8 @@ class Hub:
         if self._closed:
             feed.end(*_SHUTDOWN)
         self._feeds.add(feed)
+        if feed.key_id is not None and self._orchestrator.accounts.is_revoked(feed.key_id):
+            feed.end(Close.KEY, _REVOKED)  # while the feed was being opened
         try:
             await feed.run(self)
         finally:
@@ -175,7 +180,7 @@ class Hub:
         """Close the feeds of a key that died."""
         for feed in self._feeds:
             if feed.key_id == key_id:
-                feed.end(Close.KEY, "the key was revoked")
+                feed.end(Close.KEY, _REVOKED)
 
     async def aclose(self) -> None:
         """Close all feeds, all at once."""
@@ -225,6 +230,14 @@ class Hub:
         wire = feed.connection.wire
         return feed.connection.write(wire.joined((wire.frame(payload, cursor),)))
 
+    def _write_aside(self, feed: Feed, payload: bytes) -> bool:
+        """Write what is no event; a feed that has not read enough for it sees to itself then, like any slow one."""
+        if written := self._write(feed, payload):
+            return written
+        self._groups.leave(feed)
+        feed.left.set()
+        return False
+
     async def _send(self, feed: Feed, events: Sequence[Event]) -> None:
         wire = feed.connection.wire
         frames: list[bytes] = []
@@ -254,8 +267,7 @@ class Hub:
                 async with asyncio.timeout(None if beat is None else HEARTBEAT_S):
                     await feed.left.wait()
             except TimeoutError:
-                feed.connection.write(beat or b"")
-                if not feed.connection.gone:
+                if feed.connection.write(beat or b"") and not feed.connection.gone:
                     continue
                 self._groups.leave(feed)
             feed.left.clear()

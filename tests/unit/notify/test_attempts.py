@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import anyio
@@ -104,3 +105,16 @@ async def test_cancellation_gets_through() -> None:
     with anyio.move_on_after(0) as scope:
         await attempt(RecordingChannel(answer=lambda *_: anyio.sleep_forever()), {}, [], ManualClock())  # type: ignore[arg-type]
     assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, SystemExit])
+async def test_a_channel_cannot_end_more_than_its_attempt(raised: type[BaseException]) -> None:
+    """A cancel that nobody asked for, or an exit, counts as a failed attempt."""
+
+    class Giving(RecordingChannel):
+        async def deliver(self, target: object, notifications: object) -> Attempted:
+            raise raised
+
+    answer = await attempt(Giving(), {}, [], ManualClock())
+    assert answer.verdict is Verdict.RETRY
+    assert raised.__name__ in answer.detail

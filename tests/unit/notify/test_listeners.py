@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -97,3 +98,18 @@ def test_unknown_kinds_are_refused(kind: str | list[str]) -> None:
     """A kind that never occurs in the log is an error, not silence."""
     with pytest.raises(InvalidRequest, match=r"job\.completed"):
         kinds_of(kind)
+
+
+async def test_a_cancel_nobody_asked_for_and_an_exit_are_errors_like_any_other() -> None:
+    """Of a task that the function itself had canceled, for example: nothing ends by it but that call."""
+    served, seen = Listeners(), list[int]()
+
+    async def gives_up(event: Event) -> None:
+        seen.append(event.sequence)
+        raise SystemExit if event.sequence == 1 else asyncio.CancelledError
+
+    served.add({COMPLETED}, gives_up)
+    async with serving(served):
+        served.notice(batch(1, 2, 3))
+        await served.drain()
+    assert seen == [1, 2, 3]
