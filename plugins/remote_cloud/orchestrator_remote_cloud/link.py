@@ -132,7 +132,7 @@ class Link:
         if (date := _date(answer.headers.get("Date"))) is not None:
             self.ahead_ms = round(date.timestamp() * 1000) - self.clock.now_ms()
         if answer.status == 403 and method == "POST":
-            raise Denied(_refusal(answer)[1])
+            raise Denied(self._refusal(answer)[1])
         return await self._read(shape, answer, open_route=path.startswith(f"{V04}/backends"), probe=probe)
 
     async def _read(self, shape: type[T], answer: Answer, *, open_route: bool, probe: bool) -> T:
@@ -142,7 +142,7 @@ class Link:
         if status == 429:
             raise NotSent("the remote is asked too often")
         if status in {401, 403} and not open_route:
-            code, message = _refusal(answer)
+            code, message = self._refusal(answer)
             self._bad_key = True
             self.take_down(f"the remote refuses the key ({status}): {message}")
             raise NotSent(f"{code}: {message}")
@@ -152,7 +152,7 @@ class Link:
         if status >= 400:
             if not probe:
                 self._worked(open_route=open_route)
-            raise Refused(status, *_refusal(answer))
+            raise Refused(status, *self._refusal(answer))
         try:
             if len(answer.body) > _LARGE:
                 decoded = await anyio.to_thread.run_sync(
@@ -165,6 +165,18 @@ class Link:
             raise Lost(f"not an answer of this API: {error}") from None
         self._worked(open_route=open_route)
         return decoded
+
+    def _refusal(self, answer: Answer) -> tuple[str, str]:
+        """Code and message of a refusal, the key struck out: some clouds repeat it, and these words are shown."""
+        try:
+            body = msgspec.json.decode(answer.body, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            body = {}
+        code = str(body.get("code") or body.get("error") or answer.status)
+        message = str(body.get("message") or f"HTTP {answer.status}")
+        if self.key:
+            code, message = (text.replace(self.key, "[key]") for text in (code, message))
+        return code, message[:_MESSAGE]
 
     def _heed(self, headers: Mapping[str, str]) -> None:
         """Ask nothing before the time that ``Retry-After`` names; a second where it names none."""
@@ -253,16 +265,6 @@ def _date(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def _refusal(answer: Answer) -> tuple[str, str]:
-    """Code and message of a refusal."""
-    try:
-        body = msgspec.json.decode(answer.body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        body = {}
-    code = body.get("code") or body.get("error") or answer.status
-    return str(code), str(body.get("message") or f"HTTP {answer.status}")[:_MESSAGE]
 
 
 async def first(clock: Clock, seconds: float, *events: anyio.Event) -> None:

@@ -119,7 +119,8 @@ class Cloud:
         if what == LOST_BEFORE:
             raise Lost("cut")
         if isinstance(what, int):
-            return _answer(what, {"message": f"as told: {what}", "code": "told"})
+            said = f"as told: {what}; your key is {key}"  # some clouds repeat it
+            return _answer(what, {"message": said, "code": "told"})
         if isinstance(what, tuple):
             return Answer(what[0], what[1], b"<html>")
         answer = await self._held(method, path, dict(headers or {}), params, body)

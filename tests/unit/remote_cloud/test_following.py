@@ -278,7 +278,9 @@ async def test_a_bad_key_is_no_failure_of_jobs(
         cloud.fault(401, "GET", "/v0.4/jobs", times=3)
         job = await submitted(service)
         await until(lambda: service.backends.state(BACKEND).status == "unavailable", clock)
-        assert "refuses the key (401)" in (service.backends.state(BACKEND).reason or "")
+        reason = service.backends.state(BACKEND).reason or ""
+        assert "refuses the key (401)" in reason
+        assert "your key is [key]" in reason
         file.write_text("new-secret-key-0002\n")
         await until(lambda: bool(cloud.jobs), clock)
         assert cloud.keys[-1] == "new-secret-key-0002"
