@@ -49,7 +49,7 @@ def check_room(attempts: Sequence[Attempt], *, needs_token: bool) -> None:
         raise UserFault(message)
 
 
-async def written(attempts: Sequence[Attempt], target: str, *, key: str, token: str) -> bytes:
+async def written(attempts: Sequence[Attempt], target: str, *, key: str, token: str, seeded: bool) -> bytes:
     """The body; the same bytes for the same jobs.
 
     Args:
@@ -57,11 +57,12 @@ async def written(attempts: Sequence[Attempt], target: str, *, key: str, token: 
         target: The backend's name at the remote.
         key: Name of the metadata entry of the token, left out where there is no room for it.
         token: Marks the job.
+        seeded: The remote honours a seed on every backend, beside the model ``ideal`` where there are no others.
     """
     gates = sum(attempt.job.spec.stats.gates_1q + attempt.job.spec.stats.gates_2q for attempt in attempts)
     if gates + len(attempts) > _MANY:
-        return await anyio.to_thread.run_sync(_written, attempts, target, key, token)
-    return _written(attempts, target, key, token)
+        return await anyio.to_thread.run_sync(_written, attempts, target, key, token, seeded)
+    return _written(attempts, target, key, token, seeded)
 
 
 def _named(attempts: Sequence[Attempt]) -> tuple[str | None, dict[str, str]]:
@@ -71,7 +72,7 @@ def _named(attempts: Sequence[Attempt]) -> tuple[str | None, dict[str, str]]:
     return (None, {}) if whole is None else (whole.spec.name, dict(whole.spec.metadata or {}))
 
 
-def _written(attempts: Sequence[Attempt], target: str, key: str, token: str) -> bytes:
+def _written(attempts: Sequence[Attempt], target: str, key: str, token: str, seeded: bool) -> bytes:
     first = attempts[0].job
     single = first.parent_id is None
     name, metadata = _named(attempts)
@@ -90,5 +91,7 @@ def _written(attempts: Sequence[Attempt], target: str, key: str, token: str) -> 
         seed = first.spec.seed if single else noise.seed
         if seed is not None:
             options["noise"]["seed"] = seed
+    elif single and seeded:
+        options["noise"] = {"model": "ideal", "seed": first.spec.seed}
     circuits = [ir.loads(attempt.input) for attempt in attempts]  # not kept, as `Attempt.circuit` would
     return msgspec.json.encode(job_body(circuits[0] if single else circuits, **options))

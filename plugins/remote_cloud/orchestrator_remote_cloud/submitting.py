@@ -134,7 +134,13 @@ class Submitter:
             async with self._slots:
                 if not flight.complete:
                     return False
-                body = await written(flight.members, branch.target, key=self._key, token=flight.token)
+                body = await written(
+                    flight.members,
+                    branch.target,
+                    key=self._key,
+                    token=flight.token,
+                    seeded=self._link.orchestrator,
+                )
                 await self._link.admitted()
                 if not flight.complete:  # its jobs were canceled while it waited
                     return False

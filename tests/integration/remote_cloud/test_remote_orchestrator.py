@@ -135,6 +135,8 @@ async def test_the_same_seed_gives_the_same_counts_through_both(two: Pair) -> No
     assert here.counts == there.counts
     assert here.shots == there.shots
     assert here.probabilities == there.probabilities
+    measured, same = await two.both(BELL, "qpu.aria-1", noise=Noise(model="ideal", seed=7), shots=300)
+    assert (measured.counts, measured.shots) == (same.counts, same.shots)
     exact, same = await two.both(BELL, "simulator")
     assert exact.probabilities == same.probabilities == {0: 0.5, 3: 0.5}
     native, same = await two.both(NATIVE, "simulator")
