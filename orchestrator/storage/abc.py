@@ -178,13 +178,17 @@ def _certain(operation: Submit) -> bool:
     return True
 
 
+def _claim_nothing(drafts: Sequence[Draft]) -> Callable[[], None]:
+    return lambda: None
+
+
 class Store(ABC):
     """See the module. Opened once, closed once, used from one event loop."""
 
     epoch: str
     outbox: Outbox
-    #: Set by the owner of the dispatcher, before the first submit.
-    claim: Claim | None = None
+    #: Set by the owner of the dispatcher, before the first submit; until then nothing is claimed.
+    claim: Claim = staticmethod(_claim_nothing)
 
     @abstractmethod
     async def open(self, on_commit: OnCommit, route: Route | None = None) -> None:

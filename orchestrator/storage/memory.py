@@ -80,14 +80,13 @@ class MemoryStore(Store):
 
     async def _write(self, operation: Write) -> Any:
         on_commit = await self._turn()
-        unclaim = None if self.claim is None else self.claim(claimable([operation]))
+        unclaim = self.claim(claimable([operation]))
         try:
             now = self._clock.now_ms()
             (answer,), entries = ledger.run(self._tables, [operation], self._sequence, now, self._route)
         except BaseException:
             self._tables.rollback()
-            if unclaim is not None:
-                unclaim()
+            unclaim()
             raise
         self._tables.commit()
         if entries:

@@ -31,10 +31,6 @@ _WRITE = queries.load("write")
 _characterization = msgspec.json.Decoder(Characterization).decode
 
 
-def _nothing() -> None:
-    """Nothing was claimed, there is nothing to take back."""
-
-
 class SqliteStore(Store):
     """One file, one writer.
 
@@ -77,7 +73,7 @@ class SqliteStore(Store):
             now=self._clock.now_ms,
             on_commit=on_commit,
             route=route,
-            claim=lambda drafts: _nothing if self.claim is None else self.claim(drafts),
+            claim=lambda drafts: self.claim(drafts),  # noqa: PLW0108 - it is set later than this
         )
         self._task = asyncio.create_task(self._writer.run(), name="sqlite writer")
 

@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
-
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities, Emit, Prepared, Ready
 from orchestrator.backends.threads import called
 from orchestrator.dispatch.results import InvalidResult, checked
@@ -60,16 +58,10 @@ class Watch:
     recovered: list[tuple[list[Attempt], list[Any]]] = field(default_factory=list)
     closed: list[Exception | None] = field(default_factory=list)
     raised: dict[str, str] = field(default_factory=dict)
-    _taken: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
         for name in ("serve", "prepare", "cancel", "heartbeat", "recover", "aclose"):
             setattr(self.adapter, name, getattr(self, f"_{name}")(getattr(self.adapter, name)))
-
-    async def until_taken(self, number: int) -> None:
-        """Wait until so many attempts have been handed over."""
-        while len(self.taken) < number:
-            await self._taken.wait()
 
     # -- what the adapter is told -----------------------------------------------------------
 
@@ -152,8 +144,6 @@ class Watch:
         self.held.update(dict.fromkeys(attempts))
         held = sum(attempt.job.backend == backend for attempt in self.held)
         self.peak[backend] = max(self.peak[backend], held)
-        event, self._taken = self._taken, anyio.Event()
-        event.set()
 
     def answered(self, attempt: Attempt, outcome: Any) -> None:
         """An attempt was reported as over."""
