@@ -228,10 +228,7 @@ class Line:
         return [lease.attempt for lease in leases if self.leases.of(lease.attempt) is lease]
 
     async def _record_started(self, waiting: Sequence[Lease], now: int) -> None:
-        moves = []
-        for lease in waiting:
-            after = moved(lease.job, Cause.STARTED, now, attempt=lease.attempt.number)
-            moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
+        moves = [self._start(lease, now) for lease in waiting]
         applied = await self._write(moves) if moves else []
         run_until = self.run_limit()
         for lease, move, ok in zip(waiting, moves, applied, strict=True):
@@ -239,6 +236,11 @@ class Line:
                 lease.job, lease.run_until = move.after, run_until
             else:
                 self.leases.end(lease)
+
+    @staticmethod
+    def _start(lease: Lease, now: int) -> Move:
+        after = moved(lease.job, Cause.STARTED, now, attempt=lease.attempt.number)
+        return Move(lease.job, after, EventKind.JOB_STARTED, now)
 
     def run_limit(self) -> float | None:
         """When an execution that begins now has to be over (monotonic seconds); None for no limit."""
@@ -254,15 +256,24 @@ class Line:
     async def finished(self, outcomes: Sequence[tuple[Attempt, Result | ExecutionError]]) -> None:
         """See `Emit.finished`. An execution whose start was not told is recorded as started first."""
         leases = [lease for attempt, _ in outcomes if (lease := self.leases.of(attempt)) is not None]
-        if untold := [lease.attempt for lease in leases if lease.job.status is JobStatus.READY]:
-            await self.started(untold)
+        for lease in leases:
+            if lease.starting is not None:
+                await lease.starting.wait()
+        now = self._clock.now_ms()
+        begun: list[Move] = []
         concluded = []
         for attempt, outcome in outcomes:
-            if (lease := self.leases.of(attempt)) is not None and lease.job.status is JobStatus.STARTED:
-                concluded.append((lease, await self._concluding.of(lease.job, outcome)))
+            if (lease := self.leases.of(attempt)) is None:
+                continue
+            job = lease.job
+            if job.status is JobStatus.READY:
+                begun.append(self._start(lease, now))
+                job = begun[-1].after
+            if job.status is JobStatus.STARTED:
+                concluded.append((lease, await self._concluding.of(job, outcome)))
         if not concluded:
             return
-        applied = await self._write([move for _, move in concluded])
+        applied = (await self._write([*begun, *(move for _, move in concluded)]))[len(begun) :]
         for (lease, move), ok in zip(concluded, applied, strict=True):
             self.leases.end(lease)
             if ok and move.kind is EventKind.JOB_REQUEUED:

@@ -99,6 +99,7 @@ class Flights:
         starting, ending, unwanted: Flights with something to do for the tasks that tell, collect and cancel.
         arrived: Set when a remote made the next job.
         changed: Set when one of these, or the number of flights, has changed; wait for it before looking.
+        doubted: Set when there are unsure flights.
     """
 
     def __init__(self) -> None:
@@ -108,6 +109,7 @@ class Flights:
         self.unwanted: list[Flight] = []
         self.arrived = anyio.Event()
         self.changed = anyio.Event()
+        self.doubted = anyio.Event()
         self._known: dict[str, Intent] = {}
         self._by_token: dict[str, Flight] = {}
         self._by_remote: dict[str, Flight] = {}
@@ -127,6 +129,9 @@ class Flights:
 
     def wake(self) -> None:
         """Tell the tasks that there may be something to do."""
+        if self.unsure:
+            self.doubted.set()
+            self.doubted = anyio.Event()
         self.changed.set()
         self.changed = anyio.Event()
 

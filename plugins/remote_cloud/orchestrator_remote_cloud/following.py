@@ -60,6 +60,7 @@ class Follower:
                 await self._link.pause(failures)
             finally:
                 branch.live_since = None
+                self._doubt()
 
     async def _read(self) -> None:
         branch = self._branch
@@ -71,8 +72,13 @@ class Follower:
                     case FeedLive() | FeedGap():
                         if branch.live_since is None:
                             branch.live_since = branch.clock.monotonic()
-                        branch.flights.unsure.update(branch.flights.airborne)
-                        branch.flights.wake()
+                        self._doubt()
+
+    def _doubt(self) -> None:
+        """What became of those in the air may have gone untold."""
+        flights = self._branch.flights
+        flights.unsure.update(flights.airborne)
+        flights.wake()
 
     async def listen_results(self) -> None:
         """Read live results, without end."""
@@ -95,10 +101,9 @@ class Follower:
                 failures += 1
                 await self._link.pause(failures)
             finally:
-                if branch.results_since is not None:  # ends may have gone untold
+                if branch.results_since is not None:
                     branch.results_since = None
-                    branch.flights.unsure.update(branch.flights.airborne)
-                    branch.flights.wake()
+                    self._doubt()
 
     def _heard(self, event: FeedEvent) -> None:
         if event.job_id is None:
@@ -138,20 +143,19 @@ class Follower:
         pause_s = least_s = self._link.settings.poll_least_s
         looked_at = -_LOOK_S
         while True:
-            changed = flights.changed
+            changed, doubted, arrived = flights.changed, flights.doubted, flights.arrived
+            if branch.live_since is not None and not flights.unsure:
+                await first(branch.clock, _BACKED_S, doubted)
+                if not doubted.is_set():
+                    flights.unsure.update(flights.airborne)
+                continue
             if not flights.airborne:
                 pause_s = least_s
                 await changed.wait()
                 continue
-            if branch.live_since is not None and not flights.unsure:
-                await first(branch.clock, _BACKED_S, changed)
-                if changed.is_set():
-                    continue
-                flights.unsure.update(flights.airborne)
-            elif branch.live_since is not None:
+            if branch.live_since is not None:
                 await branch.clock.sleep(max(0.0, looked_at + _LOOK_S - branch.clock.monotonic()))
             else:
-                arrived = flights.arrived
                 await first(branch.clock, pause_s, arrived)
                 if arrived.is_set():
                     await branch.clock.sleep(least_s)

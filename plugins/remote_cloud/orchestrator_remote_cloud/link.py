@@ -87,7 +87,8 @@ class Link:
         """Wait until the link is up and the rate allows one more request, which is then to be made."""
         slot = self._reserve()
         while True:
-            await self._up.wait()
+            if not self._up.is_set():
+                await self._up.wait()
             wait_s = max(slot, self._paused_until) - self.clock.monotonic()
             if wait_s <= _AT_ONCE_S:
                 return

@@ -99,6 +99,7 @@ async def _tell(branch: Branch) -> None:
         if not flights.starting:
             await changed.wait()
             continue
+        await branch.clock.sleep(0.01)
         starting, flights.starting = flights.starting, []
         attempts = [
             (flight, attempt) for flight in starting for attempt in flight.members if attempt not in flight.told

@@ -41,7 +41,7 @@ class Submitter:
     def __init__(self, branch: Branch) -> None:
         self._branch = branch
         self._link = branch.link
-        self._slots = anyio.CapacityLimiter(AT_ONCE)
+        self._slots = anyio.Semaphore(AT_ONCE, fast_acquire=True)
         self._key = token_key(branch.intents.instance)
         self._search = Search(branch, self._key)
 

@@ -21,6 +21,11 @@ from orchestrator_remote_cloud.shapes import Bulk
 #: Longest answer that is read.
 MOST_BYTES: Final = 256 * 1024 * 1024
 _CHUNK: Final = 65_536
+#: Kinds of events that tell more than a job's submission did.
+_HEARD: Final = (
+    *("job.started", "job.progress", "job.completed", "job.failed", "job.canceled", "job.deleted"),
+    "backend.*",
+)
 #: Longest line of live results, and longest silence between two.
 _LINE: Final = 16 * 1024 * 1024
 _SILENCE_S: Final = 45.0
@@ -142,7 +147,7 @@ class HttpTransport:
 
     async def events(self, *, key: str | None, backend: str) -> AsyncGenerator[FeedFrame]:
         async with Client(self._root, key, clock=self._clock) as client:
-            frames = client.events(kinds=("job.*", "backend.*"), backends=(backend,))
+            frames = client.events(kinds=_HEARD, backends=(backend,))
             try:
                 async for frame in frames:
                     yield frame
