@@ -7,7 +7,6 @@ latency is that of a client: from its submission to the word that it has ended.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import statistics
 import time
@@ -47,9 +46,7 @@ async def rehearse(folder: Path, jobs: int) -> Report:
             async with Client(far.url, KEY) as straight, Client(near.url, KEY) as through:
                 for _ in range(_WARM):
                     await _run(straight, "simulator"), await _run(through, "far.simulator")
-                pairs = [
-                    (await _run(straight, "simulator"), await _run(through, "far.simulator")) for _ in range(jobs)
-                ]
+                pairs = [(await _run(straight, "simulator"), await _run(through, "far.simulator")) for _ in range(jobs)]
     finally:
         codes = [await near.end(signal.SIGTERM), await far.end(signal.SIGTERM)]
     report.expect(codes == [0, 0], f"the servers stopped with {codes}")

@@ -32,7 +32,7 @@ from orchestrator.backends.threads import called, on_loop
 from orchestrator.circuits import ir
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import ExecutionError
-from orchestrator.model import BackendState, Characterization, Failure, Job, JobSpec, Result
+from orchestrator.model import BackendState, Characterization, Cost, Failure, Job, JobSpec, Result
 
 if TYPE_CHECKING:
     from orchestrator.workers.pool import WorkerPool
@@ -44,6 +44,7 @@ __all__ = [
     "Capabilities",
     "Clock",
     "Emit",
+    "Estimated",
     "NoiseModel",
     "Prepared",
     "Prices",
@@ -96,6 +97,18 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     native_gates_1q: int | None = None
     native_gates_2q: int | None = None
     warnings: tuple[str, ...] = ()
+
+
+class Estimated(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run would come to.
+
+    Attributes:
+        cost: What it would cost; None where nothing is charged.
+        execution_ms: How long it would take, milliseconds.
+    """
+
+    cost: Cost | None = None
+    execution_ms: int | None = None
 
 
 class Ready(Protocol):
@@ -219,6 +232,15 @@ class Adapter(ABC):
 
     def predict_ms(self, spec: JobSpec) -> int | None:
         """Predicted duration of one execution, milliseconds, where that is cheap to know; asked at every submit."""
+        return None
+
+    async def estimate(self, spec: JobSpec) -> Estimated | None:
+        """What a job of that size would cost and take, where somebody else has to be asked, as ``GET /jobs/estimate``
+        does; None where `Capabilities.prices` say it.
+
+        Raises:
+            Unavailable: Who knows cannot be asked now; says why.
+        """
         return None
 
     def wall_ms(self, execution_ms: int) -> int:

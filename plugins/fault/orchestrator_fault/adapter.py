@@ -11,7 +11,7 @@ import anyio
 import msgspec
 import structlog
 
-from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
+from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Estimated, Prepared, Ready
 from orchestrator.backends.discovery import loaded
 from orchestrator.backends.running import bind
 from orchestrator.backends.threads import called
@@ -108,6 +108,9 @@ class FaultAdapter(Adapter):
 
     def predict_ms(self, spec: JobSpec) -> int | None:
         return self.wrapped.predict_ms(replace(spec, backend=self._injections[spec.backend].inner))
+
+    async def estimate(self, spec: JobSpec) -> Estimated | None:
+        return await self.wrapped.estimate(replace(spec, backend=self._injections[spec.backend].inner))
 
     def wall_ms(self, execution_ms: int) -> int:
         return self.wrapped.wall_ms(execution_ms)

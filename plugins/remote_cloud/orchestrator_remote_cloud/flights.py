@@ -72,6 +72,11 @@ class Flight:
         return self.intent.token
 
     @property
+    def family(self) -> bool:
+        """It is of the circuits of one job, also where that has a single one."""
+        return self.token != self.intent.jobs[0]
+
+    @property
     def wanted(self) -> bool:
         """Somebody waits for it, or may come back for it after a restart."""
         return len(self.canceled) < len(self.intent.jobs)

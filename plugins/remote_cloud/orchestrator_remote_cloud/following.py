@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.client import FeedEvent, FeedGap, FeedLive, FeedUnavailable, RemoteError, Unreachable
 from orchestrator.errors import CursorExpired
 from orchestrator_remote_cloud.branch import Branch
 from orchestrator_remote_cloud.flights import ENDED, GONE, Flight, News
 from orchestrator_remote_cloud.link import V04, first
-from orchestrator_remote_cloud.shapes import RemoteFailure, RemoteJob, RemoteJobs
+from orchestrator_remote_cloud.shapes import RemoteFailure, RemoteJobs, remote_job
 from orchestrator_remote_cloud.transport import Lost, NotSent, Refused
 
 #: Jobs looked at in one request: a page of the vendor's, and of ours.
@@ -28,6 +28,8 @@ _BACKED_S: Final = 60.0
 _LOOK_S: Final = 0.25
 _NO_FEED_S: Final = 300.0
 _SLOWER: Final = 1.6
+#: What is answered of a job that is not there any more.
+_NO_MORE: Final = frozenset({404, 410})
 
 
 class Follower:
@@ -37,6 +39,7 @@ class Follower:
         self._branch = branch
         self._link = branch.link
         self._turn = 0
+        self._asking: set[str] = set()
 
     # -- the feed ---------------------------------------------------------------------------
 
@@ -187,21 +190,34 @@ class Follower:
                 answer = await self._link.persist(
                     RemoteJobs, "GET", f"{V04}/jobs", params=[*params, ("limit", str(len(part)))]
                 )
-                jobs = {job.id: job for job in answer.jobs}
-            except Refused:  # some clouds refuse a listing with an id they do not know
+                jobs = {job.id: job for job in answer.known}
+            except Refused as error:  # some clouds refuse a listing with an id they do not know
+                if error.status == 403:
+                    continue  # whatever that is about, it is about none of these alone
                 jobs = {}
             for remote_id, flight in part.items():
-                job = jobs.get(remote_id) or await self._one(remote_id)
                 self._branch.flights.unsure.discard(flight)
-                news = News(GONE) if job is None else News(job.status, job.failure, job)
-                moved |= self._branch.flights.news(remote_id, news)
+                if (job := jobs.get(remote_id)) is not None:
+                    moved |= self._branch.flights.news(remote_id, News(job.status, job.failure, job))
+                elif remote_id not in self._asking:
+                    self._asking.add(remote_id)
+                    self._branch.spawn(self._ask, remote_id)
         return moved
 
-    async def _one(self, remote_id: str) -> RemoteJob | None:
-        """A job that a listing did not show; None if it is gone."""
+    async def _ask(self, remote_id: str) -> None:
+        """Look at a job that a listing did not show."""
         try:
-            return await self._link.persist(RemoteJob, "GET", f"{V04}/jobs/{remote_id}")
+            self._branch.flights.news(remote_id, await self._news(remote_id))
+        finally:
+            self._asking.discard(remote_id)
+
+    async def _news(self, remote_id: str) -> News:
+        try:
+            body = await self._link.persist_for_job(dict[str, Any], f"{V04}/jobs/{remote_id}")
         except Refused as error:
-            if error.status != 404:
-                return RemoteJob(id=remote_id, status="unknown")
-            return None
+            return News(GONE if error.status in _NO_MORE else "unknown")
+        except Lost as error:
+            return News(GONE, RemoteFailure(message=f"{self._link.name} does not tell what became of it: {error}"))
+        if (job := remote_job(body)) is None:
+            return News(GONE, RemoteFailure(message=f"{self._link.name} does not tell what became of it"))
+        return News(job.status, job.failure, job)

@@ -10,12 +10,10 @@ a crash (the token finds a remote job again; an intent too many harms nothing) w
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import uuid4
 
 import anyio
@@ -25,7 +23,6 @@ import structlog
 
 from orchestrator.backends.abc import Clock
 
-T = TypeVar("T")
 log = structlog.get_logger()
 
 DATABASE: Final = "intents.db"
@@ -79,7 +76,6 @@ class Intents:
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._lock = anyio.Lock(fast_acquire=True)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="intents")
         self._pending: list[_Write] = []
 
     async def open(self, folder: Path | None) -> None:
@@ -88,13 +84,13 @@ class Intents:
         Raises:
             sqlite3.Error: It is none of ours, or cannot be opened.
         """
-        self._connection = await self._run(_connect, folder)
-        self.instance, _ = await self._run(_read, self._connection)
+        self._connection = await anyio.to_thread.run_sync(_connect, folder)
+        self.instance, _ = await anyio.to_thread.run_sync(_read, self._connection)
 
     async def of(self, backend: str) -> list[Intent]:
         """What the file holds of a backend now; another adapter may have served it a moment ago, from the same file."""
         async with self._lock:
-            _, intents = await self._run(_read, self._connection)
+            _, intents = await anyio.to_thread.run_sync(_read, self._connection)
         return [intent for intent in intents if intent.backend == backend]
 
     async def aclose(self) -> None:
@@ -103,13 +99,8 @@ class Intents:
             async with self._lock:
                 if self._connection is not None:
                     pending, self._pending = self._pending, []
-                    await self._run(_close, self._connection, pending)
+                    await anyio.to_thread.run_sync(_close, self._connection, pending)
                     self._connection = None
-
-    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call it in the table's own thread: half the way of a call in any thread. Not left before it has returned."""
-        with anyio.CancelScope(shield=True):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def add(self, intent: Intent) -> None:
         """Durable when this returns: now the request may leave."""
@@ -145,7 +136,7 @@ class Intents:
                 batch = list(self._pending)
                 try:
                     # Shielded, as calls in threads are: a commit under way ends before its caller is canceled.
-                    await self._run(_commit, self._connection, batch)
+                    await anyio.to_thread.run_sync(_commit, self._connection, batch)
                 except sqlite3.Error as error:
                     log.warning("intents cannot be written; waiting", reason=str(error))
                 else:

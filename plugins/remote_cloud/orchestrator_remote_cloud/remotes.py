@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 import anyio
 import structlog
 
-from orchestrator.backends.abc import AdapterContext, Attempt, Capabilities, Emit, Ready
-from orchestrator.errors import SettingsError
-from orchestrator.model import BackendState
+from orchestrator.backends.abc import AdapterContext, Attempt, Capabilities, Emit, Estimated, Ready
+from orchestrator.errors import SettingsError, Unavailable
+from orchestrator.model import BackendState, Cost, JobSpec
 from orchestrator_remote_cloud.branch import Branch
 from orchestrator_remote_cloud.catalog import Catalog, capabilities
 from orchestrator_remote_cloud.intents import Intents
-from orchestrator_remote_cloud.link import Link
+from orchestrator_remote_cloud.link import V04, Link
 from orchestrator_remote_cloud.serving import serve
 from orchestrator_remote_cloud.settings import RemoteSettings, Settings
-from orchestrator_remote_cloud.shapes import time_ms
-from orchestrator_remote_cloud.transport import HttpTransport, Transport
+from orchestrator_remote_cloud.shapes import Estimate, time_ms
+from orchestrator_remote_cloud.submitting import question
+from orchestrator_remote_cloud.transport import HttpTransport, Lost, NotSent, Refused, Transport
 
 log = structlog.get_logger()
 
@@ -56,6 +57,8 @@ class Remotes:
         await intents.open(context.data)
         catalogs: list[Catalog] = []
         for name, remote in settings.remotes.items():
+            if remote.key_in_clear:
+                log.warning("key is sent unencrypted: give the remote an https address", remote=name, url=remote.root)
             link = Link(name, remote, self._reach(remote, context), context.clock, random.Random())
             self._links.append(link)
             catalogs.append(Catalog(link, context.data))
@@ -88,7 +91,8 @@ class Remotes:
         for local, branch in self._branches.items():
             backend = branch.catalog.find(branch.target)
             if backend is not None:
-                served.append(capabilities(local, backend, branch.link.settings))
+                rates = branch.catalog.rates(branch.target)
+                served.append(capabilities(local, backend, rates, branch.link.settings))
         return served
 
     def state(self, backend: str) -> BackendState:
@@ -101,6 +105,23 @@ class Remotes:
             average_queue_ms=0 if known is None else round(known.average_queue_time or 0),
             updated_at=0 if known is None else time_ms(known.last_updated) or 0,
             characterization_id=branch.characterization_id,
+        )
+
+    async def estimate(self, spec: JobSpec) -> Estimated:
+        """What the remote estimates of a job. Raises as the adapter's."""
+        branch = self._branches[spec.backend]
+        link = branch.link
+        if link.down is not None:
+            raise Unavailable(link.down)
+        params = question(branch.target, [spec])
+        try:
+            told = await link.ask(Estimate, "GET", f"{V04}/jobs/estimate", params=params, of_job=True)
+        except (NotSent, Lost, Refused) as error:
+            raise Unavailable(f"{link.name} does not estimate: {error}") from error
+        cost, took_ms = told.cost, told.estimated_execution_time
+        return Estimated(
+            cost=None if cost is None else Cost(value=cost, unit=told.unit),
+            execution_ms=None if took_ms is None else round(took_ms),
         )
 
     async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:

@@ -15,6 +15,7 @@ import structlog
 from orchestrator.backends.abc import Attempt, Emit, Ready
 from orchestrator.errors import StorageError
 from orchestrator_remote_cloud.branch import Branch
+from orchestrator_remote_cloud.catalog import local_id
 from orchestrator_remote_cloud.collecting import Collector
 from orchestrator_remote_cloud.flights import Flight
 from orchestrator_remote_cloud.following import Follower
@@ -161,7 +162,7 @@ async def _calibrate(branch: Branch) -> None:
     """Record the calibration the remote's backend runs under, if it is a new one."""
     known = branch.catalog.find(branch.target)
     newest = None if known is None else known.characterization_id
-    if newest is None or newest == branch.characterization_id:
+    if newest is None or local_id(branch.local, newest) == branch.characterization_id:
         return
     try:
         record = await branch.catalog.characterization(branch.target, branch.local, newest)
@@ -170,9 +171,9 @@ async def _calibrate(branch: Branch) -> None:
         return
     try:
         await branch.emit.calibrated(record)
-    except StorageError as error:  # recorded before, perhaps of the same machine under another name
+    except StorageError as error:  # recorded before: the remote has gone back to an older one
         log.info("remote calibration not recorded", backend=branch.local, reason=str(error))
-    branch.characterization_id = newest
+    branch.characterization_id = record.id
 
 
 async def _cancel_all(branch: Branch, flights: Sequence[Flight]) -> None:

@@ -13,6 +13,7 @@ from orchestrator.model import Job
 from orchestrator.service import Orchestrator
 from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
+from orchestrator_remote_cloud.catalog import local_id
 from tests.unit.remote_cloud.scripted import (
     BACKEND,
     LOST_AFTER,
@@ -306,14 +307,33 @@ async def test_calibrations_are_recorded_as_they_change(cloud: Cloud, clock: Man
     cloud.backends = [SIMULATOR, {**QPU, "characterization_id": CALIBRATION["id"]}]
     cloud.calibrations = {str(CALIBRATION["id"]): CALIBRATION}
     async with in_front(cloud, clock) as service:
-        await until(lambda: service.backends.state(BACKEND).characterization_id == CALIBRATION["id"])
+        first, second = (local_id(BACKEND, f"0197c3a2-0000-7000-8000-00000000000{last}") for last in "ab")
+        await until(lambda: service.backends.state(BACKEND).characterization_id == first)
         newer = {**CALIBRATION, "id": "0197c3a2-0000-7000-8000-00000000000b", "date": "2026-01-31T00:00:00Z"}
         cloud.calibrations[str(newer["id"])] = newer
         cloud.backends = [SIMULATOR, {**QPU, "characterization_id": newer["id"]}]
-        await until(lambda: service.backends.state(BACKEND).characterization_id == newer["id"], clock, 5.0)
+        await until(lambda: service.backends.state(BACKEND).characterization_id == second, clock, 5.0)
         await clock.advanced(300.0)
         recorded, _ = await service.backends.characterizations(BACKEND)
-        assert [(one.id, one.backend) for one in recorded] == [(newer["id"], BACKEND), (CALIBRATION["id"], BACKEND)]
+        assert [(one.id, one.backend) for one in recorded] == [(second, BACKEND), (first, BACKEND)]
+
+
+async def test_two_imports_of_one_machine_have_their_calibrations(cloud: Cloud, clock: ManualClock) -> None:
+    """Through two remotes, say: each is found under its own backend, and jobs name the one of theirs."""
+    cloud.backends = [SIMULATOR, {**QPU, "characterization_id": CALIBRATION["id"]}]
+    cloud.calibrations = {str(CALIBRATION["id"]): CALIBRATION}
+    table = {"url": "https://far.test", "kind": "cloud", "backends": {"twin.qpu": "qpu.far-1"}}
+    async with in_front(cloud, clock, remotes={"twin": table}) as service:
+        for number, backend in enumerate((BACKEND, "twin.qpu"), 1):
+            await until(lambda backend=backend: service.backends.state(backend).characterization_id is not None)  # type: ignore[misc]
+            job = await submitted(service, backend)
+            await until(lambda number=number: len(cloud.jobs) == number)  # type: ignore[misc]
+            cloud.end()
+            named = (await ended(service, job, clock)).outcome.characterization_id
+            assert named is not None
+            found = await service.backends.characterization(backend, named)
+            assert found is not None
+            assert (found.backend, found.qubits) == (backend, 4)
 
 
 async def test_a_start_with_the_remote_down_serves_what_was_seen_last(

@@ -9,11 +9,13 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.errors import SettingsError
 from orchestrator.testing.clock import START_MS, ManualClock
+from orchestrator_remote_cloud.answers import retry_after_s
 from orchestrator_remote_cloud.intents import Intent, Intents
-from orchestrator_remote_cloud.link import Link, retry_after_s
+from orchestrator_remote_cloud.link import Link
 from orchestrator_remote_cloud.settings import RemoteSettings, read
 from tests.unit.remote_cloud.scripted import Cloud, in_front, until
 
@@ -60,6 +62,30 @@ async def test_a_missing_key_makes_the_plugin_unavailable(tmp_path: Path, monkey
             [problem] = service.backends.problems
             assert problem.name == "remote_cloud"
             assert "NO_SUCH_KEY" in str(problem) or "cannot be read" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("url", "keyed", "warned"),
+    [
+        ("http://cloud.example/v0.4", True, True),
+        ("http://192.0.2.7:8700", True, True),
+        ("http://cloud.example/v0.4", False, False),
+        ("https://cloud.example/v0.4", True, False),
+        ("http://localhost:8700", True, False),
+        ("http://127.0.0.2:8700", True, False),
+        ("http://[::1]:8700", True, False),
+    ],
+)
+async def test_a_key_in_clear_is_warned_of(tmp_path: Path, url: str, keyed: bool, warned: bool) -> None:
+    """Once at the start, by the remote's name and without the key."""
+    clock, file = ManualClock(), tmp_path / "key"
+    file.write_text("secret-key")
+    with capture_logs() as logs:
+        async with in_front(Cloud(clock), clock, url=url, key_file=str(file) if keyed else None):
+            pass
+    found = [entry for entry in logs if "unencrypted" in entry["event"]]
+    assert [entry["remote"] for entry in found] == (["far"] if warned else [])
+    assert "secret-key" not in str(found)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import pytest
 
 from orchestrator.backends.abc import AdapterContext
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Noise
+from orchestrator.model import JobSpec, Noise, Stats
 from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
 from orchestrator_remote_cloud.intents import Intents
+from orchestrator_remote_cloud.submitting import question
 from tests.unit.remote_cloud.scripted import (
     BACKEND,
     LOST_AFTER,
@@ -292,6 +293,22 @@ async def test_what_costs_too_much_is_never_sent(estimate: dict[str, Any], messa
         assert cloud.count("POST", "/v0.4/jobs") == 0
         cloud.estimate = {"estimated_total_cost": 4}
         assert (await ended_soon(service, cloud, clock)).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({}, "false"),
+        ({"error_mitigation": {"debiasing": False}}, "false"),
+        ({"error_mitigation": {"debiasing": True}}, "true"),
+    ],
+)
+def test_an_estimate_is_asked_for_what_the_job_is(settings: dict[str, Any], asked: str) -> None:
+    """A mitigation that is switched off is none."""
+    spec = JobSpec(backend="cloud.qpu", shots=700, settings=settings, stats=Stats(qubits=2, gates_1q=3, gates_2q=4))
+    told = dict(question("qpu.far-1", [spec]))
+    assert told["error_mitigation"] == asked
+    assert (told["qubits"], told["shots"], told["1q_gates"], told["2q_gates"]) == ("2", "700", "3", "4")
 
 
 async def test_a_rate_limit_is_kept() -> None:
