@@ -33,7 +33,7 @@ async def rehearse(folder: Path, jobs: int) -> Report:
     report = Report()
     (folder / "far").mkdir()
     (folder / "near").mkdir()
-    far = Lives(folder / "far", environment={"ORCHESTRATOR_WORKERS__COUNT": "1"})
+    far = Lives(folder / "far")
     config = folder / "near.toml"
     config.write_text(_CONFIG.format(url=far.url))
     near = Lives(folder / "near", "--config", str(config), environment={"FAR_KEY": KEY})

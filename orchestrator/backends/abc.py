@@ -234,6 +234,13 @@ class Adapter(ABC):
         """Predicted duration of one execution, milliseconds, where that is cheap to know; asked at every submit."""
         return None
 
+    def announced(self, job: Job) -> None:  # noqa: B027 - may be left out
+        """A job of one circuit is about to be stored for one of its backends: time to make ready for it.
+
+        It may be handed over much later, or never, if it is not stored after all. Called on the event loop, with each
+        submit.
+        """
+
     async def estimate(self, spec: JobSpec) -> Estimated | None:
         """What a job of that size would cost and take, where somebody else has to be asked, as ``GET /jobs/estimate``
         does; None where `Capabilities.prices` say it.

@@ -108,10 +108,15 @@ class Dispatcher:
     # -- commits ------------------------------------------------------------------------
 
     def expect(self, drafts: Sequence[Draft]) -> None:
-        """Inputs of jobs about to be committed, so that their lines need not read them back."""
+        """These are about to be committed: their lines keep the inputs, and need not read them back."""
         for draft in drafts:
             if draft.input is not None:
                 self._inputs[draft.job.id] = draft.input
+            job = draft.job
+            if job.status is JobStatus.READY and job.parent_id is None and not job.children:
+                line = self.lines.get(job.spec.backend)
+                if line is not None and line.open:
+                    line.announce(job)
 
     def forget(self, drafts: Sequence[Draft]) -> None:
         """These were not committed after all (or a while ago, under an idempotency key), or nobody knows.

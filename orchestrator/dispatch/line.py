@@ -188,6 +188,14 @@ class Line:
         """Those that still hold their job."""
         return [attempt for attempt in attempts if self.leases.of(attempt) is not None]
 
+    def announce(self, job: Job) -> None:
+        """See `Adapter.announced`."""
+        try:
+            with contained():
+                self.adapter.announced(job)
+        except Exception:
+            log.exception("adapter raised in announced", backend=self.backend, job=job.id)
+
     def claim(self, job: Job, body: bytes) -> Job | None:
         """A ready job is about to be stored: as it shall be stored if it can begin at once, else None."""
         return self.promises.make(job, body) if self.open else None
@@ -254,26 +262,32 @@ class Line:
             await self._write([Move(lease.job, lease.job, EventKind.JOB_PROGRESS, self._clock.now_ms(), data=data)])
 
     async def finished(self, outcomes: Sequence[tuple[Attempt, Result | ExecutionError]]) -> None:
-        """See `Emit.finished`. An execution whose start was not told is recorded as started first."""
-        leases = [lease for attempt, _ in outcomes if (lease := self.leases.of(attempt)) is not None]
-        for lease in leases:
-            if lease.starting is not None:
-                await lease.starting.wait()
-        now = self._clock.now_ms()
+        """See `Emit.finished`. An execution whose start was not told is recorded as started in the same write."""
+        recorded = anyio.Event()
+        starting: dict[str, Lease] = {}
         begun: list[Move] = []
         concluded = []
-        for attempt, outcome in outcomes:
-            if (lease := self.leases.of(attempt)) is None:
-                continue
-            job = lease.job
-            if job.status is JobStatus.READY:
-                begun.append(self._start(lease, now))
-                job = begun[-1].after
-            if job.status is JobStatus.STARTED:
-                concluded.append((lease, await self._concluding.of(job, outcome)))
-        if not concluded:
-            return
-        applied = (await self._write([*begun, *(move for _, move in concluded)]))[len(begun) :]
+        for attempt, _ in outcomes:
+            if (lease := self.leases.of(attempt)) is not None and lease.starting is not None:
+                await lease.starting.wait()
+        try:
+            for attempt, outcome in outcomes:
+                if (lease := self.leases.of(attempt)) is None:
+                    continue
+                job = lease.job
+                if job.status is JobStatus.READY:
+                    start = self._start(lease, self._clock.now_ms())
+                    if lease.starting is None:
+                        lease.starting, starting[job.id] = recorded, lease
+                        begun.append(start)
+                    job = start.after
+                if job.status is JobStatus.STARTED:
+                    concluded.append((lease, await self._concluding.of(job, outcome)))
+            applied = (await self._write([*begun, *(move for _, move in concluded)]))[len(begun) :] if concluded else []
+        finally:
+            for lease in starting.values():
+                lease.starting = None
+            recorded.set()
         for (lease, move), ok in zip(concluded, applied, strict=True):
             self.leases.end(lease)
             if ok and move.kind is EventKind.JOB_REQUEUED:

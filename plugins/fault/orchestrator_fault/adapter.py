@@ -16,7 +16,7 @@ from orchestrator.backends.discovery import loaded
 from orchestrator.backends.running import bind
 from orchestrator.backends.threads import called
 from orchestrator.errors import AdapterUnavailable, SettingsError
-from orchestrator.model import BackendState, Characterization, Failure, JobSpec
+from orchestrator.model import BackendState, Characterization, Failure, Job, JobSpec
 from orchestrator_fault.injection import Injection, renamed
 from orchestrator_fault.plan import Fault, read
 
@@ -108,6 +108,9 @@ class FaultAdapter(Adapter):
 
     def predict_ms(self, spec: JobSpec) -> int | None:
         return self.wrapped.predict_ms(replace(spec, backend=self._injections[spec.backend].inner))
+
+    def announced(self, job: Job) -> None:
+        self.wrapped.announced(renamed(job, self._injections[job.backend].inner))
 
     async def estimate(self, spec: JobSpec) -> Estimated | None:
         return await self.wrapped.estimate(replace(spec, backend=self._injections[spec.backend].inner))

@@ -10,7 +10,7 @@ import structlog
 
 from orchestrator.backends.abc import AdapterContext, Attempt, Capabilities, Emit, Estimated, Ready
 from orchestrator.errors import SettingsError, Unavailable
-from orchestrator.model import BackendState, Cost, JobSpec
+from orchestrator.model import BackendState, Cost, Job, JobSpec
 from orchestrator_remote_cloud.branch import Branch
 from orchestrator_remote_cloud.catalog import Catalog, capabilities
 from orchestrator_remote_cloud.intents import Intents
@@ -106,6 +106,10 @@ class Remotes:
             updated_at=0 if known is None else time_ms(known.last_updated) or 0,
             characterization_id=branch.characterization_id,
         )
+
+    def announced(self, job: Job) -> None:
+        """See `Branch.foresee`."""
+        self._branches[job.backend].foresee(job)
 
     async def estimate(self, spec: JobSpec) -> Estimated:
         """What the remote estimates of a job. Raises as the adapter's."""

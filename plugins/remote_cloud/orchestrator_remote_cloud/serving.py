@@ -29,6 +29,8 @@ log = structlog.get_logger()
 _TAKE: Final = 32
 #: Inputs of jobs at the remote are kept until they end; beyond this many bytes no more are taken.
 _MOST_BYTES: Final = 64 * 1024 * 1024
+#: How long a start waits to be told.
+_TELL_S: Final = 0.01
 #: Jobs canceled in one request.
 _CANCEL: Final = 100
 
@@ -93,17 +95,21 @@ def _groups(attempts: Sequence[Attempt]) -> list[list[Attempt]]:
 
 
 async def _tell(branch: Branch) -> None:
-    """Tell which jobs have started, many at once."""
+    """Tell which jobs have started, many at once; of those that end at once the end tells it, in one write."""
     flights = branch.flights
     while True:
         changed = flights.changed
         if not flights.starting:
             await changed.wait()
             continue
-        await branch.clock.sleep(0.01)
         starting, flights.starting = flights.starting, []
+        await branch.clock.sleep(_TELL_S)
         attempts = [
-            (flight, attempt) for flight in starting for attempt in flight.members if attempt not in flight.told
+            (flight, attempt)
+            for flight in starting
+            if not flight.ended
+            for attempt in flight.members
+            if attempt not in flight.told
         ]
         for flight, attempt in attempts:
             flight.told.add(attempt)

@@ -66,7 +66,7 @@ class Submitter:
         if not flight.complete:  # some were canceled meanwhile
             await self._give_up(flight)
             return
-        await branch.intents.add(intent)
+        await branch.intend(intent)
         await self._send(flight)
 
     async def resolve(self, flight: Flight) -> None:

@@ -524,11 +524,54 @@ class Gated(MemoryStore):
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.may_start = anyio.Event()
+        self.written: list[list[str]] = []
 
     async def apply(self, moves: Sequence[Move]) -> list[bool]:
         if moves[0].kind is K.JOB_STARTED:
             await self.may_start.wait()
+        self.written.append([move.kind for move in moves])
         return await super().apply(moves)
+
+
+async def test_a_start_that_was_not_told_is_written_with_the_end() -> None:
+    """One write for both, also of several jobs; a job whose start is being written meanwhile waits for that."""
+
+    class Streaming(ScriptedAdapter):
+        async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+            while True:
+                attempts = await ready.take(8, start=False)
+                await emit.finished([(attempt, zeros(attempt)) for attempt in attempts])
+                assert await emit.started(attempts) == []
+
+    clock = ManualClock()
+    store = Gated(clock)
+    store.may_start.set()
+    async with serving(Streaming(), clock=clock, store=store) as service:
+        jobs = await service.submit_many([JobRequest(backend="scripted", circuits=(FLIP,))] * 2)
+        for job in jobs:
+            assert (await service.wait(job.id)).status is JobStatus.COMPLETED
+            assert await kinds(service, job) == [K.JOB_SUBMITTED, K.JOB_READY, K.JOB_STARTED, K.JOB_COMPLETED]
+        assert store.written == [[K.JOB_STARTED] * 2 + [K.JOB_COMPLETED] * 2]
+        await sound(service)
+
+
+async def test_a_job_is_announced_before_it_is_stored() -> None:
+    """Single circuits that can run at once; an adapter that raises harms nothing."""
+
+    class Told(ScriptedAdapter):
+        def announced(self, job: Job) -> None:
+            heard.append((job.id, len(store.written)))
+            raise RuntimeError("mine")
+
+    heard: list[tuple[str, int]] = []
+    clock = ManualClock()
+    store = Gated(clock)
+    async with serving(Told(), clock=clock, store=store) as service:
+        job = await submit(service)
+        await service.submit([FLIP, FLIP], backend="scripted")
+        await service.fleet.pause("scripted")
+        await submit(service)
+        assert heard == [(job.id, 0)]
 
 
 async def test_a_lease_does_not_end_while_its_start_is_being_written() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from orchestrator.backends.abc import AdapterContext
@@ -399,3 +402,27 @@ async def test_what_waited_too_long_for_the_remote_is_never_bought() -> None:
         await until(lambda: service.backends.state(BACKEND).status == "available", clock, 5.0)
         await clock.advanced(100.0)
         assert cloud.bodies == {}
+
+
+async def test_an_intent_is_written_while_the_store_writes_the_job(tmp_path: Path) -> None:
+    """Of a job that is announced to an orchestrator's backend; one that never comes leaves nothing for long."""
+    clock = ManualClock()
+    cloud = Cloud(clock, honours_keys=True)
+    adapter = Fronting(cloud)
+
+    def tokens() -> list[str]:
+        with closing(sqlite3.connect(tmp_path / "plugins" / "remote_cloud" / "intents.db")) as reading:
+            return [token for (token,) in reading.execute("SELECT token FROM intents ORDER BY rowid")]
+
+    async with in_front(cloud, clock, tmp_path, adapter=adapter, kind="orchestrator") as service:
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        assert cloud.tokens == [job.id]
+        lost, next_one = (msgspec.structs.replace(job, id=name) for name in ("lost", "next"))
+        adapter.announced(lost)
+        await until(lambda: "lost" in tokens())
+        await clock.advanced(6.0)
+        adapter.announced(next_one)
+        await until(lambda: "next" in tokens())
+        await clock.advanced(1.0)
+        await until(lambda: tokens() == [job.id, "next"], clock)
