@@ -50,6 +50,7 @@ def main() -> None:
     remote.add_argument("--plain", action="store_true", help="speak to the other as to any cloud: no keys, no feed")
     latency = commands.add_parser("latency")
     latency.add_argument("--jobs", type=int, default=200)
+    latency.add_argument("--most", type=float, default=remote_latency.MOST, help="times the other's own latency")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -64,7 +65,7 @@ def main() -> None:
                 remote_rehearsal.rehearse(Path(folder), options.kills, options.submitters, seed, plain=options.plain)
             )
         elif options.name == "latency":
-            report = asyncio.run(remote_latency.rehearse(Path(folder), options.jobs))
+            report = asyncio.run(remote_latency.rehearse(Path(folder), options.jobs, options.most))
         elif options.name == "feed":
             report = asyncio.run(
                 feed_rehearsal.rehearse(Path(folder), options.events, options.readers, options.kills, seed)

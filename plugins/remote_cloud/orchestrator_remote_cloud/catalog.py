@@ -98,10 +98,18 @@ class Catalog:
                 return
             if not self._kind_known:
                 await self._learn_kind()
-            backends = await self.link.ask(list[RemoteBackend], "GET", f"{V04}/backends")
-            self._backends = {backend.backend: backend for backend in backends}
+            bodies = await self.link.ask(list[dict[str, Any]], "GET", f"{V04}/backends")
+            self._backends = {backend.backend: backend for body in bodies if (backend := self._read(body)) is not None}
             self._refreshed = now
             await self._remember()
+
+    def _read(self, body: dict[str, Any]) -> RemoteBackend | None:
+        """A backend; one that cannot be read is none, and hides no others."""
+        try:
+            return msgspec.convert(body, RemoteBackend, strict=False)
+        except msgspec.ValidationError as error:
+            log.warning("remote backend cannot be read", remote=self.link.name, reason=str(error))
+            return None
 
     async def _remember(self) -> None:
         seen = Seen(

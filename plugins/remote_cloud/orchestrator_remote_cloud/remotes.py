@@ -111,8 +111,8 @@ class Remotes:
         """See `Branch.foresee`."""
         self._branches[job.backend].foresee(job)
 
-    async def estimate(self, spec: JobSpec) -> Estimated:
-        """What the remote estimates of a job. Raises as the adapter's."""
+    async def estimate(self, spec: JobSpec) -> Estimated | None:
+        """What the remote estimates of a job; None where it does not. Raises as the adapter's."""
         branch = self._branches[spec.backend]
         link = branch.link
         if link.down is not None:
@@ -120,8 +120,11 @@ class Remotes:
         params = question(branch.target, [spec])
         try:
             told = await link.ask(Estimate, "GET", f"{V04}/jobs/estimate", params=params, of_job=True)
-        except (NotSent, Lost, Refused) as error:
+        except (NotSent, Lost) as error:
             raise Unavailable(f"{link.name} does not estimate: {error}") from error
+        except Refused as error:
+            log.info("remote does not estimate", remote=link.name, backend=branch.target, reason=str(error))
+            return None
         cost, took_ms = told.cost, told.estimated_execution_time
         return Estimated(
             cost=None if cost is None else Cost(value=cost, unit=told.unit),

@@ -107,7 +107,7 @@ class Transport(Protocol):
         ...
 
 
-def _told(line: bytes) -> Bulk | None:
+def told(line: bytes) -> Bulk | None:
     """A line of live results; one whose result cannot be read leaves that to be asked for."""
     if b'"id"' not in line:
         return None
@@ -184,7 +184,7 @@ class HttpTransport:
                 if response.status != 200:
                     raise Refused(response.status, str(response.status), f"HTTP {response.status}")
                 while line := await response.content.readline():
-                    yield _told(line)
+                    yield told(line)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"no connection: {type(error).__name__}") from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:

@@ -13,6 +13,7 @@ from orchestrator.model import Job, JobSpec, Noise
 from orchestrator.service import Orchestrator
 from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
+from orchestrator_remote_cloud.transport import told
 from tests.unit.remote_cloud.scripted import (
     BACKEND,
     QPU,
@@ -271,6 +272,8 @@ async def test_prices_are_the_remotes(
         assert told is not None
         assert told.cost is not None
         assert (told.cost.value, told.cost.unit, told.execution_ms) == (3.5, "usd", 42)
+        cloud.fault(400, "GET", "/v0.4/jobs/estimate")
+        assert await service.estimate(JobSpec(backend=BACKEND)) is None
         cloud.fault(500, "GET", "/v0.4/jobs/estimate")
         with pytest.raises(Unavailable, match="far does not estimate: HTTP 500"):
             await service.estimate(JobSpec(backend=BACKEND))
@@ -279,3 +282,23 @@ async def test_prices_are_the_remotes(
         await until(lambda: service.backends.state(BACKEND).status == "unavailable", clock, 5.0)
         with pytest.raises(Unavailable, match="the remote answers 500"):
             await service.estimate(JobSpec(backend=BACKEND))
+
+
+async def test_a_backend_that_cannot_be_read_hides_no_others(cloud: Cloud, clock: ManualClock) -> None:
+    """It is as if it was not there, and comes back when it can be read."""
+    cloud.backends = [SIMULATOR, {**QPU, "qubits": "many"}]
+    async with in_front(cloud, clock) as service:
+        assert service.backends.names() == ["cloud.simulator"]
+        assert service.backends.state("cloud.simulator").status == "available"
+
+
+def test_a_line_of_live_results_that_cannot_be_read() -> None:
+    """Its job is told by it all the same, and its result is left to be asked for."""
+    assert told(b"\n") is None
+    assert told(b'{"live":true}\n') is None
+    whole = told(b'{"id":"a","status":"completed","result":{"qubits":1,"probabilities":{"1":1.0}}}\n')
+    assert whole is not None
+    assert (whole.left, whole.result and whole.result.probabilities) == (False, {1: 1.0})
+    broken = told(b'{"id":"a","status":"completed","result":{"qubits":"wide"}}\n')
+    assert broken is not None
+    assert (broken.id, broken.status, broken.left, broken.result) == ("a", "completed", True, None)
