@@ -6,8 +6,8 @@ waits for its next try, since the order for an endpoint is part of the promise. 
 cap on attempts at one time. A lane ends when nothing is left to do, so an idle hook costs nothing.
 
 An attempt is recorded after it was made: a crash between the two makes the same delivery again, under the same id.
-Deliveries that failed together are retried together and alone, so that a digest keeps its members, and with them
-its id, over its attempts.
+For a channel that gathers, which deliveries go together is kept before the first attempt. A digest so keeps its
+members, and with them its id, over its attempts and over crashes, whatever came to the outbox meanwhile.
 """
 
 from __future__ import annotations
@@ -179,21 +179,39 @@ class Deliverer:
                 return lane.more
             await self._until(lane.gathering_ms, lane)
             return True
-        head = pending[0]
-        due_ms = max(head.due_at, lane.gathering_ms if head.attempts == 0 else 0)
+        together = await self._together(pending)
+        if not together:
+            return True  # buried meanwhile
+        due_ms = min(each.due_at for each in together)
+        if together[0].batch is None:
+            due_ms = max(due_ms, lane.gathering_ms)
         if self._clock.now_ms() < due_ms:
             await self._until(due_ms, lane)
             return True
         lane.idle = anyio.Event()
         try:
             async with self._slots:
-                if not self._draining:
-                    together = list(takewhile(lambda each: each.attempts == head.attempts, pending))
+                if not self._draining and self._rules.get(hook.id) is hook:  # else it was changed meanwhile
+                    if channel.digest_s > 0 and together[0].batch is None:
+                        together = await self._gathered(together)
                     await self._deliver(hook, channel, together)
                     lane.gathering_ms = self._clock.now_ms() + round(channel.digest_s * 1000)
         finally:
             lane.idle.set()
         return True
+
+    async def _together(self, pending: Sequence[Delivery]) -> list[Delivery]:
+        """Of what is pending, what goes out next, and together."""
+        head = pending[0]
+        if head.batch is not None:
+            return await self._outbox.pending(head.hook_id, limit=DIGEST, batch=head.batch)
+        return list(takewhile(lambda each: each.batch is None and each.attempts == head.attempts, pending))
+
+    async def _gathered(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """The deliveries as members of one digest, and kept as such."""
+        batch = deliveries[0].id
+        await self._outbox.gather(deliveries, batch)
+        return [msgspec.structs.replace(each, batch=batch) for each in deliveries]
 
     async def _until(self, due_ms: int, lane: _Lane) -> None:
         """Sleep until a wall time, or until woken."""
@@ -214,9 +232,12 @@ class Deliverer:
         """Make an attempt, and keep what came of it."""
         answer, lines = await self._attempt(hook, channel, deliveries)
         now = self._clock.now_ms()
-        # One draw for all: what failed together is tried again together.
-        due_ms = now + retry_wait_ms(deliveries[0].attempts + 1, answer.retry_after_s, self._rng)
-        await self._record([followed(each, answer, now, due_ms) for each in deliveries], lines)
+        # One count and one draw for all: what goes together fails together. Of a digest whose members were partly
+        # asked for again, the count begins anew.
+        failed = min(each.attempts for each in deliveries)
+        due_ms = now + retry_wait_ms(failed + 1, answer.retry_after_s, self._rng)
+        tried = [msgspec.structs.replace(each, attempts=failed) for each in deliveries]
+        await self._record([followed(each, answer, now, due_ms) for each in tried], lines)
         known = self._rules.get(hook.id)
         if answer.verdict is Verdict.GONE and known is not None and known.target == hook.target:
             reason = answer.detail or "the target is gone"

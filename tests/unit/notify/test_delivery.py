@@ -190,6 +190,51 @@ async def test_crash_between_delivery_and_record(monkeypatch: pytest.MonkeyPatch
     assert channel.delivered[0].id == channel.delivered[1].id
 
 
+@pytest.mark.parametrize("first", [1, 3])
+async def test_crash_between_delivery_and_record_of_a_digest(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    """What went out together goes out again exactly so, under the ids it had; what came since follows by itself."""
+    channel = RecordingChannel(digest_s=60)
+    post = Post(channel)
+    await post.open(hook())
+
+    async def never(*_: object) -> None:
+        raise StorageError("the machine is going down")
+
+    await post.fail(first)
+    with monkeypatch.context() as broken:
+        broken.setattr(post.store.outbox, "record", never)
+        async with post.running():
+            await post.fail(2)
+    async with post.running():
+        await post.fail(4)
+        await post.clock.advanced(60)
+    assert [len(notifications) for _, notifications in channel.attempts] == [first, first, 6]
+    assert channel.attempts[0][1] == channel.attempts[1][1]
+    assert jobs_of(channel.delivered) == [*post.jobs[:first], *post.jobs]
+
+
+async def test_a_member_of_a_digest_is_asked_for_again() -> None:
+    """Redelivered while its digest waits for another try, it takes the digest along, and the schedule begins anew;
+    redelivered later it goes by itself.
+    """
+    channel = RecordingChannel(RETRY, RETRY, digest_s=60)
+    post = Post(channel)
+    await post.open(hook())
+    await post.fail(3)
+    async with post.running() as deliverer:
+        await post.clock.advanced(10)
+        ids = [each.id for each in await post.pending()]
+        assert await post.store.outbox.revive("hook-1", ids[1], due_at=post.clock.now_ms()) == 1
+        deliverer.wake("hook-1")
+        await post.settled()
+        assert [len(notifications) for _, notifications in channel.attempts] == [3, 3, 3]
+        assert len({tuple(each.id for each in notifications) for _, notifications in channel.attempts}) == 1
+        assert await post.store.outbox.revive("hook-1", ids[1], due_at=post.clock.now_ms()) == 1
+        deliverer.wake("hook-1")
+        await post.clock.advanced(60)
+    assert [each.id for each in channel.attempts[-1][1]] == [ids[1]]
+
+
 async def test_crash_between_commit_and_delivery() -> None:
     """What was committed while nobody delivered is delivered at the next start."""
     channel = RecordingChannel()
