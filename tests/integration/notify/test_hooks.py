@@ -11,10 +11,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from orchestrator import Circuit, Gate, JobRequest, Orchestrator
+from orchestrator import Circuit, Gate, JobRequest, JobStatus, Orchestrator
+from orchestrator.backends.abc import Attempt
 from orchestrator.errors import ChannelUnavailable, ExecutionError, HookNotFound, InvalidRequest
 from orchestrator.events import Event, EventKind
 from orchestrator.hooks import Hook
+from orchestrator.model import Result
 from orchestrator.notify.abc import Attempted, Verdict
 from orchestrator.testing.adapters import ScriptedAdapter
 from orchestrator.testing.channels import DELIVERED, RecordingChannel
@@ -139,6 +141,34 @@ async def test_results_come_along_where_wanted(opening: Open) -> None:
         started, completed = await channel.received(2)
         assert started.result is None
         assert completed.result == await orchestrator.fetch_result(job.id)
+
+
+async def test_an_ended_family_is_told_with_its_circuits(opening: Open) -> None:
+    """How many circuits ended how, and the first few with results, those that failed among them; where the mail is
+    about one job that ended, and the channel wants results.
+    """
+
+    def answer(attempt: Attempt) -> Result | Exception:
+        broken = attempt.circuit.qubits == 9
+        return ExecutionError("SimulationError", "too wide") if broken else Result(qubits=2, probabilities={0: 1.0})
+
+    channel = RecordingChannel(wants_results=True)
+    async with opening(channel, ScriptedAdapter(answer=answer, concurrency=1)) as orchestrator:
+        await orchestrator.hooks.add("recording", TO, kinds=["job.completed", "job.failed", "job.started"])
+        for widths in ([1] * 8, [1] * 7 + [9, 1]):
+            circuits = [Circuit(qubits=width, gates=(Gate("h", (width - 1,)),)) for width in widths]
+            await orchestrator.wait((await orchestrator.submit(circuits, backend="scripted")).id)
+        begun, completed, _, failed = await channel.received(4)
+    assert (begun.ended, begun.parts) == ({}, [])
+    assert completed.ended == {JobStatus.COMPLETED: 8}
+    assert [part.job.child_index for part in completed.parts] == [0, 1, 2, 3, 4, 5]
+    for part in completed.parts:
+        assert part.result is not None
+        assert part.result.probabilities == {0: 1.0}
+    assert failed.ended == {JobStatus.COMPLETED: 7, JobStatus.FAILED: 1, JobStatus.CANCELED: 1}
+    assert [part.job.child_index for part in failed.parts] == [0, 1, 2, 3, 4, 7]
+    assert failed.parts[-1].result is None
+    assert failed.parts[0].result is not None
 
 
 async def test_deleted_job_is_told_without_its_content(opening: Open) -> None:
