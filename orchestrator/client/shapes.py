@@ -30,9 +30,31 @@ class FeedUnavailable(RemoteError):
 
 
 class Unreachable(OrchestratorError):
-    """No server answers at the address."""
+    """No server answers at the address.
+
+    Attributes:
+        sent: The request may have reached it.
+    """
 
     code = "unreachable"
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class OutcomeUnknown(Unreachable):
+    """The answer to a submit was lost at a cloud that knows no idempotency keys, so it was not sent again: look at
+    the newest jobs before you do. ``__cause__`` says how it was lost.
+    """
+
+    code = "outcome_unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the answer to the submit was lost, and this cloud would make a second job of another try: "
+            "look at its newest jobs first"
+        )
 
 
 class PartlySubmitted(OrchestratorError):
