@@ -7,12 +7,13 @@ random id made with the log, so that a cursor of a restored or different log is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from orchestrator.errors import InvalidCursor
+from orchestrator.errors import InvalidCursor, InvalidRequest
 from orchestrator.lifecycle import Cause, JobStatus
 
 
@@ -36,6 +37,35 @@ class EventKind(StrEnum):
 
 KIND_OF: dict[Cause, EventKind] = {cause: EventKind(f"job.{cause}") for cause in Cause}
 CAUSE_OF: dict[EventKind, Cause] = {kind: cause for cause, kind in KIND_OF.items()}
+
+#: Kinds that are in the log, in the order of `EventKind`; and the families that stand for several of them.
+KINDS: Final = tuple(kind for kind in EventKind if kind is not EventKind.HOOK_TEST)
+FAMILIES: Final = {
+    f"{family}.*": frozenset(kind for kind in KINDS if kind.startswith(f"{family}."))
+    for family in dict.fromkeys(kind.partition(".")[0] for kind in KINDS)
+}
+
+
+def kinds_of(names: str | Collection[str], field: str = "kinds") -> frozenset[EventKind]:
+    """Kinds by name: one or several, families such as ``job.*`` among them.
+
+    Args:
+        names: What was given.
+        field: How that is called where it was.
+
+    Raises:
+        InvalidRequest: One is no kind of event and no family, or there is none.
+    """
+    chosen: set[EventKind] = set()
+    given = [names] if isinstance(names, str) else names
+    for name in given:
+        family = FAMILIES.get(name)
+        if family is None and name not in KINDS:
+            raise InvalidRequest(f"{field} are {', '.join((*KINDS, *FAMILIES))}", fields=(field,))
+        chosen |= family or {EventKind(name)}
+    if not chosen:
+        raise InvalidRequest(f"{field}: name at least one of {', '.join((*KINDS, *FAMILIES))}", fields=(field,))
+    return frozenset(chosen)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -118,7 +118,8 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     stack.push_async_callback(backends.aclose)
     contexts = partial(_contexts, workers, wanted)
     await _open_backends(backends, await contexts(settings), wanted)
-    if wanted.adapters is None or wanted.adapters:  # without any, this life only looks
+    looks_only = wanted.adapters is not None and not wanted.adapters
+    if not looks_only:
         standings.retire(standings.before().difference(backends.names()), "no adapter serves it")
     dispatcher.add(backends.served())
     fleet = Fleet(backends, dispatcher, standings, settings, contexts=contexts, reread=wanted.reread)
@@ -127,7 +128,11 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     stack.callback(recent.close)
     store.claim = dispatcher.claim
     hooks = await notifier.open(
-        wanted.new_id, project=project.id, project_of=accounts.project, result_of=wanted.result_of
+        wanted.new_id,
+        project=project.id,
+        project_of=accounts.project,
+        result_of=wanted.result_of,
+        resolve=str if looks_only else backends.resolve,  # who has loaded no adapters cannot judge names
     )
     stack.push_async_callback(notifier.aclose)
     await dispatcher.recover()

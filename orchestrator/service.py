@@ -39,11 +39,12 @@ from orchestrator.errors import (
     ResultNotReady,
     UnsupportedEventLoop,
 )
+from orchestrator.events import kinds_of
 from orchestrator.fleet import Fleet
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, Page, Project, Result
 from orchestrator.notify.abc import Channel
-from orchestrator.notify.listeners import F, Listener, Listeners, kinds_of
+from orchestrator.notify.listeners import F, Listener, Listeners
 from orchestrator.notify.service import Hooks
 from orchestrator.opening import Wanted, opened, running, store_for
 from orchestrator.sessions import Sessions
@@ -452,7 +453,8 @@ class Orchestrator(AsyncContextManagerMixin):
     def on(self, kind: str | Collection[str], function: F) -> F: ...
 
     def on(self, kind: str | Collection[str], function: Listener | None = None) -> Any:
-        """Call a coroutine function with every committed event of a kind, or of several, of all projects.
+        """Call a coroutine function with every committed event of a kind, or of several or a family such as
+        ``job.*``, of all projects.
 
         As a decorator, ``@orchestrator.on("job.completed")``, or with the function as second argument; before
         the orchestrator is entered or after. Functions run outside of any transition, each with a bounded queue and

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from orchestrator.clock import Clock
+from orchestrator.errors import InvalidRequest
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Job, Project, Result
@@ -117,6 +118,22 @@ class Channel(ABC):
         Raises:
             InvalidRequest: It cannot be delivered to; names the member.
         """
+
+    def rotated(self, target: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        """A target with a new secret beside its newest one, both in use; and that secret.
+
+        Raises:
+            InvalidRequest: Targets of this channel have no secret of its making.
+        """
+        raise InvalidRequest("hooks of this channel have no secret to rotate", code="no_secret", fields=("channel",))
+
+    def with_newest_secret(self, target: Mapping[str, Any]) -> dict[str, Any]:
+        """A target with its newest secret alone: what ends a rotation.
+
+        Raises:
+            InvalidRequest: As `rotated`.
+        """
+        raise InvalidRequest("hooks of this channel have no secret to rotate", code="no_secret", fields=("channel",))
 
     @abstractmethod
     async def deliver(self, target: Mapping[str, Any], notifications: Sequence[Notification]) -> Attempted:

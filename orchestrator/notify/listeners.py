@@ -16,7 +16,6 @@ import anyio.abc
 import structlog
 
 from orchestrator.backends.guarding import contained
-from orchestrator.errors import InvalidRequest
 from orchestrator.events import Event, EventKind
 from orchestrator.storage.abc import Committed
 
@@ -58,19 +57,6 @@ class Listeners:
         """Wait until every function has seen everything."""
         for queue in self._queues:
             await queue.idle.wait()
-
-
-def kinds_of(kind: str | Collection[str]) -> frozenset[EventKind]:
-    """Kinds by name: one, or several.
-
-    Raises:
-        InvalidRequest: One is no kind of event.
-    """
-    names = [kind] if isinstance(kind, str) else list(kind)
-    known = [str(each) for each in EventKind if each is not EventKind.HOOK_TEST]
-    if not names or any(name not in known for name in names):
-        raise InvalidRequest(f"kinds are {', '.join(known)}", fields=("kinds",))
-    return frozenset(map(EventKind, names))
 
 
 class _Queue:

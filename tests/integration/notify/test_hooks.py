@@ -212,6 +212,23 @@ async def test_changed_and_removed_hooks(opening: Open) -> None:
     assert len(channel.attempts) == 1
 
 
+async def test_families_of_kinds_and_short_names() -> None:
+    """`job.*` stands for its kinds, the short name of a machine for it; a filter that changes is held to the same."""
+    async with Orchestrator.open(
+        adapters=[ScriptedAdapter("qpu.aria-1")], channels=[RecordingChannel()]
+    ) as orchestrator:
+        hooks = orchestrator.hooks
+        hook = await hooks.add("recording", TO, kinds=["backend.changed", "job.*"], backend="aria-1")
+        assert hook.backend == "qpu.aria-1"
+        assert hook.kinds == (*(kind for kind in EventKind if kind.startswith("job.")), EventKind.BACKEND_CHANGED)
+        with pytest.raises(InvalidRequest, match=r"available: qpu\.aria-1"):
+            await hooks.update(hook.id, backend="nowhere")
+        assert (await hooks.update(hook.id, backend="aria-1", kinds="backend.*")).backend == "qpu.aria-1"
+        assert (await hooks.update(hook.id, backend=None)).backend is None
+    async with Orchestrator.open(adapters=[], channels=[RecordingChannel()]) as looking:  # it knows no backends
+        assert (await looking.hooks.add("recording", TO, backend="qpu.aria-1")).backend == "qpu.aria-1"
+
+
 async def test_test_fire(opening: Open) -> None:
     """A test is delivered at once, past a queue that is stuck, and answered and logged as it went."""
     refusal = Attempted(verdict=Verdict.RETRY, detail="HTTP 500")
@@ -252,11 +269,14 @@ async def test_dead_deliveries_are_redelivered(opening: Open) -> None:
         ({"name": ""}, "name"),
         ({"tag": "x" * 201}, "tag"),
         ({"channel": "pigeon"}, "channel"),
+        ({"backend": "nowhere"}, "backend"),
+        ({"backend": ""}, "backend"),
+        ({"kinds": ["job.*", "hook.test"]}, "kinds"),
     ],
 )
 async def test_wrong_hooks_are_refused(arguments: dict[str, object], member: str) -> None:
     """A hook that could not work is refused by the name of what is wrong, and nothing is kept."""
-    async with Orchestrator.open(adapters=[], channels=[RecordingChannel()]) as orchestrator:
+    async with Orchestrator.open(adapters=[ScriptedAdapter()], channels=[RecordingChannel()]) as orchestrator:
         given = {"channel": "recording", "target": TO, **arguments}
         with pytest.raises(InvalidRequest) as refusal:
             await orchestrator.hooks.add(**given)  # type: ignore[arg-type]
