@@ -29,14 +29,14 @@ Show = Callable[[FeedFrame], None]
 
 #: Families beyond this many children are followed by their parents alone.
 _MOST_CHILDREN: Final = 16
-_FRAMES_PER_S: Final = 15
+FRAMES_PER_S: Final = 15
 _STANDINGS: Final = {"available": "green", "unavailable": "yellow", "retired": "red"}
 
 
 @contextmanager
 def live(board: Board) -> Iterator[Show]:
     """A table that moves in place."""
-    with Live(board, console=console(), refresh_per_second=_FRAMES_PER_S) as display:
+    with Live(board, console=console(), refresh_per_second=FRAMES_PER_S) as display:
 
         def show(frame: FeedFrame) -> None:
             if isinstance(frame, FeedEvent):

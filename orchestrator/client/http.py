@@ -201,6 +201,7 @@ class Client(Wire):
         kinds: Collection[str] = (),
         backends: Collection[str] = (),
         places: bool = False,
+        standing: Standing | None = None,
     ) -> AsyncGenerator[FeedFrame]:
         """Committed events after the cursor, then live ones, without end; close it (`contextlib.aclosing`).
 
@@ -214,6 +215,7 @@ class Client(Wire):
             kinds: Only events of these kinds, or families such as ``job.*``.
             backends: Only events of these backends.
             places: Tell also where waiting jobs stand in line (`FeedPlace`).
+            standing: Told True with each frame, and False when the connection is lost.
 
         Raises:
             Unreachable: No server was there to begin with.
@@ -222,23 +224,13 @@ class Client(Wire):
             CursorExpired: Retention has removed events after the cursor.
         """
         chosen = {"job": jobs, "session": sessions, "kind": kinds, "backend": backends}
-        wishes = [(name, value) for name, values in chosen.items() for value in values]
+        wishes = self._feed_params + [(name, value) for name, values in chosen.items() for value in values]
         if places:
             wishes.append(("queue", "true"))
-        return self._follow(wishes, cursor)
-
-    def frames_of(self, job_id: str, standing: Standing) -> AsyncGenerator[FeedFrame]:
-        """What happens to a job from now on, as `events` tells it; `standing` hears whether it is being told."""
-        return self._follow([("job", job_id)], "latest", standing)
-
-    def _follow(
-        self, wishes: list[tuple[str, str]], cursor: str, standing: Standing | None = None
-    ) -> AsyncGenerator[FeedFrame]:
-        wanted = self._feed_params + wishes
         return follow(
             self._session,
             self.root,
-            wanted,
+            wishes,
             cursor,
             pause=self.pause,
             asked_for=self.asked_for,

@@ -120,8 +120,9 @@ class SyncClient:
         places: bool = False,
     ) -> Iterator[FeedFrame]:
         """See `Client.events`; leaving the loop that reads it closes the feed."""
-        chosen = {"jobs": jobs, "sessions": sessions, "kinds": kinds, "backends": backends}
-        frames = self._client.events(cursor, **chosen, places=places)
+        frames = self._client.events(
+            cursor, jobs=jobs, sessions=sessions, kinds=kinds, backends=backends, places=places
+        )
 
         async def following() -> FeedFrame:
             return await anext(frames)

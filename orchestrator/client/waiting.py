@@ -64,7 +64,7 @@ class Waiter:
         failures = 0
         while not self._job.terminal:
             try:
-                async with aclosing(self._client.frames_of(self._job.id, self._standing)) as frames:
+                async with aclosing(self._client.events(jobs=[self._job.id], standing=self._standing)) as frames:
                     async for frame in frames:
                         failures = 0
                         if not isinstance(frame, FeedEvent) or (
