@@ -74,7 +74,7 @@ def terminals() -> Iterator[list[Terminal]]:
 def test_a_project_is_watched_over_a_restart(
     run: Run, serve: Serve, terminals: list[Terminal], tmp_path: Path, free_tcp_port: int
 ) -> None:
-    """Jobs appear by name and end on the table; when the server dies it says so, and goes on with the next one's jobs."""
+    """Jobs appear by name and end on the table; when the server dies it says so, and then goes on."""
     options = ("--port", str(free_tcp_port), "--log-level", "ERROR")
     server = serve(None, *options, ORCHESTRATOR_BOOTSTRAP_KEY=KEY)
     terminal = Terminal("watch", "--url", server.url, "--key", KEY)
