@@ -73,14 +73,6 @@ def named(job: JobInfo) -> str:
     return f"  {name}" if job.parent_job_id else name
 
 
-def fraction(event: FeedEvent) -> float | None:
-    """How far a job is, 0 to 1: what its backend tells, or for a parent how many children have ended."""
-    data = event.data or {}
-    if data.get("total"):
-        return float(data["done"] / data["total"])
-    return data.get("fraction")
-
-
 class Board:
     """A renderable table of jobs; `notice` and `line_up` move it. Draw it in a `rich.live.Live` to see it move."""
 
@@ -101,7 +93,7 @@ class Board:
         if row is None or event.after is None:
             return
         if event.kind == "job.progress":
-            through = fraction(event)
+            through = event.fraction
             row.progress = None if through is None else (through, event.at)
         elif event.after is not row.status or not row.reached:
             row.reached[event.after] = event.at

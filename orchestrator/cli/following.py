@@ -10,7 +10,7 @@ from typing import Final
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.cli.board import Board, fraction
+from orchestrator.cli.board import Board
 from orchestrator.cli.output import STYLES, console, emit
 from orchestrator.client import (
     Client,
@@ -86,7 +86,7 @@ def line(event: FeedEvent, name: str | None = None) -> Text:
         text.append(f"  {name}", style="bold")
     if event.job_id and event.backend:
         text.append(f"  {event.backend}", style="bright_black")
-    if (through := fraction(event)) is not None:
+    if (through := event.fraction) is not None:
         text.append(f"  {100 * through:.0f} %")
     data = event.data or {}
     if status := data.get("status"):

@@ -155,6 +155,14 @@ class FeedEvent(
     after: JobStatus | None = None
     data: dict[str, Any] | None = None
 
+    @property
+    def fraction(self) -> float | None:
+        """How far a job is, 0 to 1: what its backend tells, or for a parent how many children have ended."""
+        data = self.data or {}
+        if data.get("total"):
+            return float(data["done"] / data["total"])
+        return data.get("fraction")
+
 
 class FeedGap(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="gap"):
     """Events before `cursor` are gone; the snapshot tells where things stand."""
