@@ -7,7 +7,7 @@ random id made with the log, so that a cursor of a restored or different log is 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final
 
@@ -35,37 +35,29 @@ class EventKind(StrEnum):
     """Sent to a hook when somebody tries it; never in the log."""
 
 
+#: Kinds of events the log holds; those of hooks are told to hooks alone.
+LOGGED: Final = tuple(kind for kind in EventKind if not kind.startswith("hook."))
+#: What stands for all kinds of a family, such as ``job.*``.
+FAMILIES: Final = {
+    f"{family}.*": frozenset(kind for kind in LOGGED if kind.startswith(f"{family}."))
+    for family in dict.fromkeys(kind.partition(".")[0] for kind in LOGGED)
+}
 KIND_OF: dict[Cause, EventKind] = {cause: EventKind(f"job.{cause}") for cause in Cause}
 CAUSE_OF: dict[EventKind, Cause] = {kind: cause for cause, kind in KIND_OF.items()}
 
-#: Kinds that are in the log, in the order of `EventKind`; and the families that stand for several of them.
-KINDS: Final = tuple(kind for kind in EventKind if kind is not EventKind.HOOK_TEST)
-FAMILIES: Final = {
-    f"{family}.*": frozenset(kind for kind in KINDS if kind.startswith(f"{family}."))
-    for family in dict.fromkeys(kind.partition(".")[0] for kind in KINDS)
-}
 
-
-def kinds_of(names: str | Collection[str], field: str = "kinds") -> frozenset[EventKind]:
-    """Kinds by name: one or several, families such as ``job.*`` among them.
-
-    Args:
-        names: What was given.
-        field: How that is called where it was.
+def kinds_named(names: Iterable[str], field: str = "kind") -> frozenset[EventKind]:
+    """Kinds of the log by their names and those of families.
 
     Raises:
-        InvalidRequest: One is no kind of event and no family, or there is none.
+        InvalidRequest: One is neither; names `field`.
     """
-    chosen: set[EventKind] = set()
-    given = [names] if isinstance(names, str) else names
-    for name in given:
-        family = FAMILIES.get(name)
-        if family is None and name not in KINDS:
-            raise InvalidRequest(f"{field} are {', '.join((*KINDS, *FAMILIES))}", fields=(field,))
-        chosen |= family or {EventKind(name)}
-    if not chosen:
-        raise InvalidRequest(f"{field}: name at least one of {', '.join((*KINDS, *FAMILIES))}", fields=(field,))
-    return frozenset(chosen)
+    found: set[EventKind] = set()
+    for name in names:
+        if name not in LOGGED and name not in FAMILIES:
+            raise InvalidRequest(f"{field} must be one of {', '.join((*LOGGED, *FAMILIES))}", fields=(field,))
+        found |= FAMILIES.get(name) or {EventKind(name)}
+    return frozenset(found)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

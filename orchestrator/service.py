@@ -39,12 +39,11 @@ from orchestrator.errors import (
     ResultNotReady,
     UnsupportedEventLoop,
 )
-from orchestrator.events import kinds_of
 from orchestrator.fleet import Fleet
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, Page, Project, Result
 from orchestrator.notify.abc import Channel
-from orchestrator.notify.listeners import F, Listener, Listeners
+from orchestrator.notify.listeners import F, Listener, Listeners, kinds_of
 from orchestrator.notify.service import Hooks
 from orchestrator.opening import Wanted, opened, running, store_for
 from orchestrator.sessions import Sessions

@@ -16,7 +16,7 @@ import anyio.abc
 import structlog
 
 from orchestrator.backends.guarding import contained
-from orchestrator.events import Event, EventKind
+from orchestrator.events import Event, EventKind, kinds_named
 from orchestrator.storage.abc import Committed
 
 log = structlog.get_logger()
@@ -57,6 +57,16 @@ class Listeners:
         """Wait until every function has seen everything."""
         for queue in self._queues:
             await queue.idle.wait()
+
+
+def kinds_of(kind: str | Collection[str]) -> frozenset[EventKind]:
+    """Kinds by name: one, or several; also families such as ``job.*``.
+
+    Raises:
+        InvalidRequest: One is no kind of event, or there is none.
+    """
+    names = [kind] if isinstance(kind, str) else kind
+    return kinds_named(names or [""], "kinds")
 
 
 class _Queue:

@@ -10,10 +10,11 @@ import msgspec
 
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import ChannelUnavailable, DeliveryNotFound, HookNotFound, InvalidRequest
-from orchestrator.events import Event, EventKind, kinds_of
+from orchestrator.events import Event, EventKind
 from orchestrator.hooks import DEFAULT_KINDS, Delivery, DeliveryAttempt, Hook
 from orchestrator.notify.abc import Attempted
 from orchestrator.notify.delivery import Deliverer
+from orchestrator.notify.listeners import kinds_of
 from orchestrator.notify.registry import Channels
 from orchestrator.notify.rules import Rules
 from orchestrator.storage.outbox import Outbox

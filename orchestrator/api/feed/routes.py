@@ -20,7 +20,7 @@ from orchestrator.api.feed.hub import CLOSE_S, Feed, Hub
 from orchestrator.api.feed.tickets import VALID_S, Tickets
 from orchestrator.api.query import Query, refuse
 from orchestrator.errors import CursorExpired, InvalidRequest
-from orchestrator.events import Cursor, kinds_of
+from orchestrator.events import Cursor, EventKind
 from orchestrator.subscription import EARLIEST, LATEST, Selection
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ _MAX_FILTER: Final = 1_000
 #: History is read session by session.
 _MAX_SESSIONS: Final = 100
 #: Kinds of events the log holds; those of hooks are told to hooks alone.
+KINDS: Final = tuple(str(kind) for kind in EventKind if not kind.startswith("hook."))
+_FAMILIES: Final = {
+    f"{family}.*": frozenset(kind for kind in KINDS if kind.startswith(f"{family}."))
+    for family in dict.fromkeys(kind.partition(".")[0] for kind in KINDS)
+}
 
 
 def routes(
@@ -131,12 +136,16 @@ def _wishes(query: Query, project_id: str) -> tuple[Selection, bool]:
         raise refuse("job", f"a feed follows at most {_MAX_FILTER:,} chosen jobs", "job_out_of_range")
     if len(sessions) > _MAX_SESSIONS:
         raise refuse("session", f"a feed follows at most {_MAX_SESSIONS} chosen sessions", "session_out_of_range")
-    kinds = query.texts("kind")
+    kinds: set[str] = set()
+    for kind in query.texts("kind"):
+        if kind not in KINDS and kind not in _FAMILIES:
+            raise refuse("kind", f"kind must be one of {', '.join((*KINDS, *_FAMILIES))}")
+        kinds |= _FAMILIES.get(kind, frozenset((kind,)))
     selection = Selection(
         project_id,
         jobs=frozenset(jobs),
         sessions=frozenset(sessions),
-        kinds=kinds_of(kinds, "kind") if kinds else frozenset(),
+        kinds=frozenset(kinds),
         backends=frozenset(backends),
     )
     return selection, query.flag("queue")

@@ -13,8 +13,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
 from orchestrator.api.feed import places
 from orchestrator.api.feed.hub import Close
-from orchestrator.api.feed.routes import schema_bytes
-from orchestrator.events import KINDS
+from orchestrator.api.feed.routes import KINDS, schema_bytes
 from tests.contract.harness import BELL, MULTI, Client, Service
 
 SCHEMA = msgspec.json.decode(schema_bytes())

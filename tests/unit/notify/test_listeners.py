@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from orchestrator.errors import InvalidRequest
-from orchestrator.events import Event, EventKind, kinds_of
+from orchestrator.events import Event, EventKind
 from orchestrator.notify import listeners
-from orchestrator.notify.listeners import Listeners
+from orchestrator.notify.listeners import Listeners, kinds_of
 from orchestrator.storage.abc import Committed
 
 COMPLETED = EventKind.JOB_COMPLETED
