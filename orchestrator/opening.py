@@ -47,7 +47,7 @@ from orchestrator.workers.pool import WorkerPool
 
 #: At a stop, time for running attempts, beyond the drain limit of the settings, and to put the rest back.
 CLOSE_LIMIT_S: Final = 10.0
-#: At a stop, time for deliveries and in-process hooks under way.
+#: At a stop, time for deliveries under way, and as much again for in-process hooks.
 NOTIFY_LIMIT_S: Final = 2.0
 
 
@@ -202,9 +202,9 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
                 with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                     await parts.fleet.aclose()
                     await parts.dispatcher.drain()
-                with anyio.move_on_after(NOTIFY_LIMIT_S, shield=True):
-                    await parts.notifier.drain()
-                    await wanted.listeners.drain()
+                for drain in parts.notifier.drain, wanted.listeners.drain:
+                    with anyio.move_on_after(NOTIFY_LIMIT_S, shield=True):
+                        await drain()
     finally:
         with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
             await parts.dispatcher.put_back()

@@ -43,7 +43,7 @@ from orchestrator.fleet import Fleet
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, Page, Project, Result
 from orchestrator.notify.abc import Channel
-from orchestrator.notify.listeners import F, Listener, Listeners, kinds_of
+from orchestrator.notify.listeners import F, Listener, Listeners, checked, kinds_of
 from orchestrator.notify.service import Hooks
 from orchestrator.opening import Wanted, opened, running, store_for
 from orchestrator.sessions import Sessions
@@ -460,11 +460,12 @@ class Orchestrator(AsyncContextManagerMixin):
 
         Raises:
             InvalidRequest: There is no event of that kind.
+            TypeError: The function is no coroutine function.
         """
         kinds = kinds_of(kind)
 
         def register(function: F) -> F:
-            self._listeners.add(kinds, function)
+            self._listeners.add(kinds, checked(function))
             return function
 
         return register if function is None else register(function)
