@@ -48,6 +48,7 @@ from orchestrator.notify.service import Hooks
 from orchestrator.opening import Wanted, opened, running, store_for
 from orchestrator.sessions import Sessions
 from orchestrator.settings import Settings
+from orchestrator.snapshot import snapshot
 from orchestrator.storage.abc import Idempotency, JobFilter, Report, Store, Submit
 from orchestrator.storage.ledger import cancellation, deletion
 from orchestrator.subscription import LATEST, EventLog, FeedItem, Selection
@@ -430,20 +431,28 @@ class Orchestrator(AsyncContextManagerMixin):
         Args:
             cursor: A cursor of an earlier item, ``earliest`` or ``latest``.
             jobs, sessions, kinds, backends: Only events of these jobs (a parent stands for its children too), of jobs
-                of these sessions, of these kinds, of these backends.
+                of these sessions, of these kinds or families such as ``job.*``, of these backends.
+
+        Where retention has removed events, ``earliest`` begins with a `subscription.Gap`.
 
         Raises:
+            InvalidRequest: There is no such kind or backend; at once.
             InvalidCursor: Not a cursor of this log.
             CursorExpired: Retention has removed events after it.
         """
-        chosen = Selection(
+        chosen = Selection.of(
             project or self.project.id,
-            jobs=frozenset(jobs),
-            sessions=frozenset(sessions),
-            kinds=frozenset(kinds),
-            backends=frozenset(backends),
+            jobs=jobs,
+            sessions=sessions,
+            kinds=kinds,
+            backends=backends,
+            resolve=self.backends.resolve,
         )
-        return self.event_log.read(cursor, chosen)
+        return self.event_log.read(cursor, chosen, self.snapshot)
+
+    async def snapshot(self, selection: Selection) -> dict[str, Any]:
+        """Where things stand, for a reader whose events are gone; see `orchestrator.snapshot`."""
+        return await snapshot(self.store, self.backends, selection)
 
     @overload
     def on(self, kind: str | Collection[str]) -> Callable[[F], F]: ...

@@ -18,8 +18,7 @@ import anyio.abc
 import structlog
 
 from orchestrator.backends.guarding import contained
-from orchestrator.errors import InvalidRequest
-from orchestrator.events import Event, EventKind
+from orchestrator.events import Event, EventKind, kinds_named
 from orchestrator.storage.abc import Committed
 
 log = structlog.get_logger()
@@ -77,16 +76,13 @@ def checked(function: F) -> F:
 
 
 def kinds_of(kind: str | Collection[str]) -> frozenset[EventKind]:
-    """Kinds by name: one, or several.
+    """Kinds by name: one, or several; also families such as ``job.*``.
 
     Raises:
-        InvalidRequest: One is no kind of event.
+        InvalidRequest: One is no kind of event, or there is none.
     """
-    names = [kind] if isinstance(kind, str) else list(kind)
-    known = [str(each) for each in EventKind if each is not EventKind.HOOK_TEST]
-    if not names or any(name not in known for name in names):
-        raise InvalidRequest(f"kinds are {', '.join(known)}", fields=("kinds",))
-    return frozenset(map(EventKind, names))
+    names = [kind] if isinstance(kind, str) else kind
+    return kinds_named(names or [""], "kinds")
 
 
 class _Queue:
