@@ -109,11 +109,14 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     project = await accounts.open()
     count = settings.workers.count or os.cpu_count() or 1
     workers = await stack.enter_async_context(WorkerPool(count, clock))
-    stats = QueueStats(await store.waiting())
+    stats = QueueStats()
+    await stats.load(store)
     bus.subscribe(stats.notice)
     standings = Standings(store, clock)
     await standings.open()
-    dispatcher = Dispatcher(store, settings.dispatch, clock, wanted.rng, apply=store.apply, standings=standings)
+    dispatcher = Dispatcher(
+        store, settings.dispatch, clock, wanted.rng, stats=stats, apply=store.apply, standings=standings
+    )
     backends = Backends(store, clock, standings, queued=stats.of, running=dispatcher.busy)
     stack.push_async_callback(backends.aclose)
     contexts = partial(_contexts, workers, wanted)

@@ -279,9 +279,13 @@ class Orchestrator(AsyncContextManagerMixin):
         """How long a waiting job will probably wait; None where it does not wait or nothing is predicted."""
         return self._dispatcher.predicted_wait_ms(job)
 
-    def forecast(self) -> Iterator[Place]:
-        """The places of waiting jobs, backend by backend; see `dispatch.forecast`."""
-        return self._dispatcher.forecast()
+    def forecast(self, most: int | None = None) -> Iterator[Place]:
+        """The places of ready jobs, backend by backend, or the first so many of each; see `dispatch.forecast`."""
+        return self._dispatcher.forecast(most)
+
+    def places_of(self, names: Collection[str], most: int) -> Iterator[Place]:
+        """The places of ready jobs by id, and of the first `most` of each parent's children and each session's jobs."""
+        return self._dispatcher.places_of(names, most)
 
     # -- stopping -----------------------------------------------------------------------
 

@@ -132,6 +132,22 @@ class JobFilter:
     session_id: str | None = None
 
 
+class Waiting(NamedTuple):
+    """A leaf job that is submitted or ready, as far as others care.
+
+    Attributes:
+        predicted_ms: Predicted execution time.
+    """
+
+    backend: str
+    id: str
+    status: JobStatus
+    project_id: str
+    parent_id: str | None
+    session_id: str | None
+    predicted_ms: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What `verify` found: counts, and one line for each disagreement between log and tables."""
@@ -296,8 +312,8 @@ class Store(ABC):
         earlier instance left."""
 
     @abstractmethod
-    async def waiting(self) -> dict[str, int]:
-        """How many leaf jobs are submitted or ready, for each backend that has some."""
+    async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
+        """Leaf jobs that are submitted or ready, by backend and id, those beyond the backend and id `after`."""
 
     @abstractmethod
     async def events(

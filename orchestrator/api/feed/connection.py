@@ -122,9 +122,7 @@ class WebSocket(Connection):
     def __init__(self, request: web.Request, headers: Mapping[str, str], close_s: float) -> None:
         super().__init__(request, headers)
         self._asked = False
-        self._socket = web.WebSocketResponse(
-            autoping=False, timeout=close_s, max_msg_size=_MAX_MESSAGE, compress=False
-        )
+        self._socket = web.WebSocketResponse(autoping=False, timeout=close_s, max_msg_size=_MAX_MESSAGE, compress=False)
 
     def _response(self) -> web.StreamResponse:
         return self._socket

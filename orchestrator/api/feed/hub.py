@@ -89,7 +89,7 @@ class Feed:
         self._verdict: tuple[Close, str] | None = None
 
     def end(self, code: Close, reason: str = "") -> None:
-        """Let it end, from outside; `closed` is set when it has. One that is being closed has no more time than others."""
+        """Let it end, from outside; `closed` is set when it has. A farewell under way gets no more time."""
         self._verdict = self._verdict or (code, reason)
         self._scope.cancel()
         self._closing.deadline = min(self._closing.deadline, anyio.current_time() + CLOSE_S)
@@ -246,17 +246,16 @@ class Hub:
         if not self._write(feed, encode(GapFrame(cursor=cursor, snapshot=state)), cursor):
             await self._drained(feed)
 
-    def _write(self, feed: Feed, payload: bytes, cursor: str | None = None) -> bool:
+    def _write(self, feed: Feed, payload: bytes, cursor: str) -> bool:
         wire = feed.connection.wire
         return feed.connection.write(wire.joined((wire.frame(payload, cursor),)))
 
-    def _write_aside(self, feed: Feed, payload: bytes) -> bool:
+    def _write_aside(self, feed: Feed, payloads: Sequence[bytes]) -> None:
         """Write what is no event; a feed that has not read enough for it sees to itself then, like any slow one."""
-        if written := self._write(feed, payload):
-            return written
-        self._groups.leave(feed)
-        feed.left.set()
-        return False
+        wire = feed.connection.wire
+        if not feed.connection.write(wire.joined(map(wire.frame, payloads))):
+            self._groups.leave(feed)
+            feed.left.set()
 
     async def _send(self, feed: Feed, events: Sequence[Event]) -> None:
         wire = feed.connection.wire

@@ -147,7 +147,8 @@ async def test_families_of_kinds_and_backends(service: Service, client: Client) 
 
 
 @pytest.mark.parametrize(
-    "query", ["kind=nothing.*", "kind=hook.test", "kind=", "backend=aria-9", "backend=", "job=", "session=", "job=x&job="]
+    "query",
+    ["kind=nothing.*", "kind=hook.test", "kind=", "backend=aria-9", "backend=", "job=", "session=", "job=x&job="],
 )
 async def test_what_nothing_can_match_is_refused_by_name(client: Client, query: str) -> None:
     """A feed that would stay silent for ever is a mistake."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -174,9 +174,7 @@ async def test_one_that_never_reads_is_dropped_in_the_end(
 
 
 @pytest.mark.parametrize("end", ["stop", "revoke"])
-async def test_a_farewell_holds_nothing_up(
-    service: Service, client: Client, closing: Closing, end: str
-) -> None:
+async def test_a_farewell_holds_nothing_up(service: Service, client: Client, closing: Closing, end: str) -> None:
     """A stop, and the death of the key, do not wait for who reads nothing."""
     slow = await stalled(client)
     await happen(service, _EVENTS)
@@ -212,6 +210,6 @@ async def test_one_that_gives_no_sign_of_life_is_told_too(
 
 
 @pytest.fixture
-async def client(service: Service) -> AsyncIterator[Client]:
+async def client(service: Service) -> Client:
     """A client of the first project, alone with its key."""
-    yield await service.client()
+    return await service.client()

@@ -36,6 +36,7 @@ class Client(Connection):
         self.room = asyncio.Event()
         self.closing: tuple[int, str] | None = None
         self.closed = asyncio.Event()
+        self.beaten = asyncio.Event()
 
     def _response(self) -> web.StreamResponse:
         raise NotImplementedError
@@ -62,6 +63,10 @@ class Client(Connection):
 
     def abort(self) -> None:
         raise AssertionError
+
+    def beat(self) -> bool:
+        self.beaten.set()
+        return super().beat()
 
     def sequences(self) -> list[int]:
         """Sequences of the events that were written, in order."""
@@ -154,14 +159,13 @@ async def test_what_is_no_event_and_fills_a_member_repeats_nothing(
         await record(orchestrator, 3)
         await settle()
         client.full = True
-        written = len(client.taken)
+        client.beaten.clear()
         if way == "aside":
             (feed,) = hub._feeds
             hub._write_aside(feed, [b"{}"])
         else:
             with anyio.fail_after(5):
-                while len(client.taken) == written:
-                    await anyio.sleep(0.01)
+                await client.beaten.wait()
         await settle()
         client.full = False
         client.room.set()

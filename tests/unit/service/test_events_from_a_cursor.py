@@ -126,7 +126,7 @@ async def test_cursors_of_other_logs_are_refused() -> None:
 
 
 async def test_retention_expires_cursors_and_makes_no_silent_hole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a trim a cursor before the horizon has expired, a reader it overtook is told, `earliest` tells of the gap."""
+    """After a trim a cursor before the horizon has expired, a reader it overtook is told, `earliest` tells of it."""
     monkeypatch.setattr(subscription, "PAGE", 2)
     monkeypatch.setattr(subscription, "TAIL", 1)
     async with serving(ScriptedAdapter()) as service:
@@ -153,7 +153,7 @@ async def test_retention_expires_cursors_and_makes_no_silent_hole(monkeypatch: p
 
 
 async def test_the_snapshot_of_a_gap_tells_of_jobs_that_began_before_it() -> None:
-    """A job whose first events are hidden by the horizon, because another one's went, is in the snapshot while active."""
+    """Their first events lie before the horizon, which rose with another job's end; while active they are told."""
     adapter = ScriptedAdapter(held=True, concurrency=2)
     async with serving(adapter) as service:
         held = await service.submit(FLIP, backend="scripted")
