@@ -1,8 +1,8 @@
 """Places in line, for those who wait: where a job stands and when it probably starts.
 
 They change with every job that starts, for all behind it, so they are no events: nothing is committed for them.
-While somebody wants to know, and at most once a second, what is wanted is looked up after commits; what moved is told to
-those whom it concerns. Nobody asks: nothing is computed.
+While somebody wants to know, and at most once a second, what is wanted is looked up after commits; what moved is told
+to those whom it concerns. Nobody asks: nothing is computed.
 """
 
 from __future__ import annotations
