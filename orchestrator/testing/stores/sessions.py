@@ -174,7 +174,7 @@ async def check_costs_end_a_session(opened: Opened) -> None:
 
 
 async def check_refusals_for_their_cost_are_told(opened: Opened) -> None:
-    """A job that fails because of what it would cost gets an event of the budget beside its failure's; no other does."""
+    """A job that fails because of what it would cost gets an event of the budget beside its failure's; no other."""
     failure = Failure(code="QuotaExhaustedError", message="too dear")
     other, job = await opened.submit(), await opened.submit()
     await opened.cause(other, Cause.FAILED)
