@@ -63,9 +63,9 @@ class Closing:
 
 @pytest.fixture
 def closing(monkeypatch: pytest.MonkeyPatch) -> Closing:
-    """Little patience, and small buffers in the kernel."""
+    """Little patience, none for the usual close, and small buffers in the kernel."""
     monkeypatch.setattr(hub, "SEND_S", 0.1)
-    monkeypatch.setattr(hub, "CLOSE_S", 0.05)
+    monkeypatch.setattr(hub, "CLOSE_S", 0.0)
     monkeypatch.setattr(connections, "_KERNEL_BUFFER", 4_096)
     return Closing(monkeypatch)
 
