@@ -30,7 +30,7 @@ class QueueStats:
         """Begin with what the store has, before anything is committed."""
         after = ("", "")
         while page := await store.waiting(after=after, limit=PAGE):
-            after = page[-1][:2]
+            after = page[-1].backend, page[-1].id
             for entry in page:
                 self._waiting[entry.backend] += 1
                 if entry.status is _READY:

@@ -104,7 +104,7 @@ async def check_waiting(opened: Opened) -> None:
         while page := await opened.store.waiting(after=after, limit=limit):
             assert len(page) <= limit
             found += page
-            after = page[-1][:2]
+            after = page[-1].backend, page[-1].id
         return found
 
     assert await waiting() == []

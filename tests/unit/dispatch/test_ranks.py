@@ -54,14 +54,16 @@ def test_blocks_are_a_sorted_list(seed: int, monkeypatch: pytest.MonkeyPatch) ->
             model[new.id] = new
             made.add(new)
         made.discard("nobody")
-        entries = sorted(model.values())
+        entries = [model[job_id] for job_id in sorted(model)]
         assert (list(made), len(made)) == (entries, len(entries))
         asked, factor = f"{rng.randrange(90):05}", rng.choice((1, 3))
         assert made.get(asked) == model.get(asked)
         assert made.ahead(asked, adapters[factor]) == expected(entries, asked, factor)
         most = rng.randrange(1, 9)
         names = {asked, "x", "s", "unknown"}
-        found = dict(made.of(names, most, adapters[factor]))
-        first = {each.id for name in ("x", "s") for each in [e for e in entries if name in e[4:6]][:most]}
-        assert {each.id for each in found} == first | ({asked} & model.keys())
-        assert all(ahead == expected(entries, each.id, factor) for each, ahead in found.items())
+        found = list(made.of(names, most, adapters[factor]))
+        groups = [[e for e in entries if name in (e.parent_id, e.session_id)] for name in ("x", "s")]
+        first = {each.id for group in groups for each in group[:most]}
+        assert {each.id for each, _ in found} == first | ({asked} & model.keys())
+        assert len(found) == len({each.id for each, _ in found})
+        assert all(ahead == expected(entries, each.id, factor) for each, ahead in found)
