@@ -31,6 +31,10 @@ class EventKind(StrEnum):
     JOB_DELETED = "job.deleted"
     BACKEND_CALIBRATED = "backend.calibrated"
     BACKEND_CHANGED = "backend.changed"
+    BUDGET_REFUSED = "budget.refused"
+    """A job has failed because it would cost more than may be spent; told beside its `JOB_FAILED`."""
+    BUDGET_EXHAUSTED = "budget.exhausted"
+    """A session has spent what its jobs may cost, and has ended."""
     HOOK_TEST = "hook.test"
     """Sent to a hook when somebody tries it; never in the log."""
 
@@ -65,7 +69,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     Attributes:
         sequence: Place in the log, from 1, without holes.
-        job_id: The job, or None for events of a backend.
+        job_id: The job, or None for events of a backend or of a session's budget.
         before: Status before; None for a submit. `after`: status after. Both equal the current status for
             kinds that do not move a job.
         at: Wall time of the commit's request, Unix milliseconds.

@@ -7,8 +7,10 @@ is open, once; what has to survive a restart is read with `Orchestrator.events` 
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -57,6 +59,20 @@ class Listeners:
         """Wait until every function has seen everything."""
         for queue in self._queues:
             await queue.idle.wait()
+
+
+def checked(function: F) -> F:
+    """The function, if it is one to be awaited: ``async def``, a partial of one, or an object whose call is one.
+
+    Raises:
+        TypeError: It is anything else, which would fail at each event.
+    """
+    inner: Any = function
+    while isinstance(inner, partial):
+        inner = inner.func
+    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__):
+        return function
+    raise TypeError(f"an in-process hook is an async function (async def), and {function!r} is none")
 
 
 def kinds_of(kind: str | Collection[str]) -> frozenset[EventKind]:

@@ -37,8 +37,14 @@ _WORDS: Final = {
     EventKind.JOB_DELETED: "deleted",
     EventKind.BACKEND_CALIBRATED: "calibrated",
     EventKind.BACKEND_CHANGED: "changed",
+    EventKind.BUDGET_REFUSED: "refused",
+    EventKind.BUDGET_EXHAUSTED: "exhausted",
     EventKind.HOOK_TEST: "test",
 }
+
+
+#: Kinds that tell why a job failed.
+_FAILURES: Final = frozenset({EventKind.JOB_FAILED, EventKind.BUDGET_REFUSED})
 
 
 def clean(text: str, limit: int = MAX_NAME) -> str:
@@ -73,13 +79,13 @@ def name(notification: Notification) -> str:
 
 
 def noun(notification: Notification) -> str:
-    """``Job``, ``Backend`` or ``Hook``."""
+    """``Job``, ``Backend``, ``Budget`` or ``Hook``."""
     return clean(notification.event.kind.partition(".")[0].capitalize())
 
 
 def failure(notification: Notification) -> Failure | None:
     """Why the job failed, if it did and the reason is known; the code cleaned, the message not."""
-    if notification.event.kind is not EventKind.JOB_FAILED or notification.job is None:
+    if notification.event.kind not in _FAILURES or notification.job is None:
         return None
     return failure_of(notification.job)
 
