@@ -15,7 +15,7 @@ Register the class under the entry-point group ``orchestrator.backends``.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -109,6 +109,16 @@ class Ready(Protocol):
 
         With `start` the claim records them as started in the same commit; without it they stay
         ``ready`` under lease until `Emit.started`.
+        """
+        ...
+
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        """Jobs of the backend that ended with no attempt of theirs in hand, by their ids, as it happens.
+
+        An adapter whose executions outlive its attempts (`Capabilities.recovers`) follows it while it serves, and stops
+        what still runs for these jobs; `cancel` tells it of attempts in hand. The first answer are those of `jobs`
+        that have ended, however that came, or that nobody knows any more: name whatever may run elsewhere, since a
+        job may be canceled while nobody serves. Then come those canceled, or past the queue limit, while they wait.
         """
         ...
 
@@ -273,5 +283,8 @@ class Adapter(ABC):
         return attempts
 
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued."""
+        """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued.
+
+        Asked of jobs that have not ended; `Ready.ended` tells of those that have.
+        """
         return []

@@ -296,6 +296,10 @@ class Store(ABC):
         earlier instance left."""
 
     @abstractmethod
+    async def unended(self, job_ids: Collection[str]) -> set[str]:
+        """Those of the jobs, of any project, that have not ended; unknown ones are none of them."""
+
+    @abstractmethod
     async def waiting(self) -> dict[str, int]:
         """How many leaf jobs are submitted or ready, for each backend that has some."""
 

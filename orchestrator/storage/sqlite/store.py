@@ -190,6 +190,9 @@ class SqliteStore(Store):
     async def stranded(self, *, after: str | None, limit: int) -> list[Job]:
         return [rows.job(row) for row in await self._read(fetch, "stranded", (after or "", limit))]
 
+    async def unended(self, job_ids: Collection[str]) -> set[str]:
+        return {row[0] for row in await self._read(fetch, "unended", (array(job_ids),))}
+
     async def waiting(self) -> dict[str, int]:
         return dict(await self._read(fetch, "waiting", ()))
 

@@ -110,6 +110,6 @@ class Branch:
     async def tidy(self, flight: Flight) -> None:
         """Forget a flight of which every job has ended; one that may still come back for its result keeps it."""
         flight.collecting = False
-        if flight.over | flight.canceled >= set(flight.intent.jobs):
+        if flight.over | flight.left >= set(flight.intent.jobs):
             await self.intents.remove(flight.token)
             self.flights.forget(flight)

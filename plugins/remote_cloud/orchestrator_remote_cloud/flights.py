@@ -47,7 +47,7 @@ class Flight:
 
     Attributes:
         attempts: The attempts that wait for it, by local job.
-        canceled, over: Local jobs that no longer do, since they were canceled or have ended.
+        left, over: Local jobs that no longer do: they ended without it (canceled, say), or with what came of it.
         sent_ms: When a request was last sent that may have arrived (local wall time); None while there is none.
         news: The last word about it.
         asked_at: When the request that made it was sent (monotonic seconds).
@@ -57,7 +57,7 @@ class Flight:
 
     intent: Intent
     attempts: dict[str, Attempt] = field(default_factory=dict)
-    canceled: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
     over: set[str] = field(default_factory=set)
     remote_id: str | None = None
     sent_ms: int | None = None
@@ -74,7 +74,7 @@ class Flight:
     @property
     def wanted(self) -> bool:
         """Somebody waits for it, or may come back for it after a restart."""
-        return len(self.canceled) < len(self.intent.jobs)
+        return len(self.left) < len(self.intent.jobs)
 
     @property
     def members(self) -> list[Attempt]:
@@ -97,6 +97,7 @@ class Flights:
     Attributes:
         unsure: Flights whose status has to be asked for, whatever the feed says.
         starting, ending, unwanted: Flights with something to do for the tasks that tell, collect and cancel.
+            An unwanted one that nobody is submitting and of which no remote job is known may be one all the same.
         arrived: Set when a remote made the next job.
         changed: Set when one of these, or the number of flights, has changed; wait for it before looking.
     """
@@ -148,10 +149,10 @@ class Flights:
         """What earlier lives meant and made, and nothing else."""
         self._known = {job_id: intent for intent in intents for job_id in intent.jobs}
 
-    def abandoned(self) -> list[Flight]:
-        """Flights, made now, of intents that nobody wants any more."""
-        intents = {intent.token: intent for intent in self._known.values() if set(intent.canceled) >= set(intent.jobs)}
-        return [self.add(intent) for intent in intents.values()]
+    @property
+    def jobs(self) -> list[str]:
+        """The local jobs of all that was meant or made."""
+        return list(self._known)
 
     def ground(self) -> None:
         """Nobody serves any more: what was meant and made is in the intents."""
@@ -173,7 +174,7 @@ class Flights:
             return None
         flight = self._by_token.get(intent.token) or self.add(intent)
         flight.attempts[attempt.id] = attempt
-        flight.canceled.discard(attempt.id)
+        flight.left.discard(attempt.id)
         flight.over.discard(attempt.id)
         self._by_job[attempt.id] = flight
         if flight.news is not None:
@@ -182,12 +183,7 @@ class Flights:
 
     def add(self, intent: Intent, attempts: Iterable[Attempt] = ()) -> Flight:
         """A flight of an intent."""
-        flight = Flight(
-            intent,
-            {attempt.id: attempt for attempt in attempts},
-            canceled=set(intent.canceled),
-            remote_id=intent.remote_id,
-        )
+        flight = Flight(intent, {attempt.id: attempt for attempt in attempts}, remote_id=intent.remote_id)
         self._by_token[intent.token] = flight
         for job_id in intent.jobs:
             self._known[job_id] = intent
@@ -211,19 +207,19 @@ class Flights:
         self.arrived = anyio.Event()
         self.wake()
 
-    def leave(self, attempt: Attempt) -> Flight | None:
-        """The attempt's job was canceled; answers its flight if nobody wants that any more."""
-        flight = self._by_job.get(attempt.id)
-        if flight is None or (waiting := flight.attempts.get(attempt.id)) is None or waiting.number > attempt.number:
-            return None
-        del flight.attempts[attempt.id]
-        flight.canceled.add(attempt.id)
-        if flight.wanted:
-            return None
-        if flight.remote_id is not None:
+    def leave(self, job_id: str) -> None:
+        """A local job has ended, whatever becomes of its remote job: a flight that all have left is wanted no more."""
+        intent = self._known.get(job_id)
+        if intent is None:
+            return
+        flight = self._by_token.get(intent.token) or self.add(intent)
+        if job_id in flight.left or job_id in flight.over:
+            return
+        flight.attempts.pop(job_id, None)
+        flight.left.add(job_id)
+        if not flight.wanted and (flight.remote_id is not None or not flight.submitting):
             self.unwanted.append(flight)
         self.wake()
-        return flight
 
     def forget(self, flight: Flight) -> None:
         """It is over."""

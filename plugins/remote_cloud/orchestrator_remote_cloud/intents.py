@@ -3,6 +3,7 @@
 An intent says: these local jobs are one remote job, which carries this token. It is written before the submission,
 gets the remote's id after it, and goes when its jobs have ended. Whatever happens between any two of these steps, the
 token finds the remote job again. An intent is never changed otherwise: jobs that are left of a family are another one.
+Which of its jobs have ended meanwhile is the store's to know, and is asked of it.
 
 Writes wait for each other's sync, not for one each: whoever comes first writes for all that wait. What may be lost in
 a crash (the token finds a remote job again; an intent too many harms nothing) waits a moment for others to come along.
@@ -11,7 +12,7 @@ a crash (the token finds a remote job again; an intent too many harms nothing) w
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -34,7 +35,7 @@ WRITE_PAUSE_S: Final = 1.0
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS intents (token TEXT PRIMARY KEY, backend TEXT NOT NULL, jobs TEXT NOT NULL,"
-    " created_ms INTEGER NOT NULL, remote_id TEXT, canceled TEXT NOT NULL DEFAULT '[]') STRICT",
+    " created_ms INTEGER NOT NULL, remote_id TEXT) STRICT",
 )
 
 
@@ -47,7 +48,6 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
         jobs: Local jobs, in circuit order.
         created_ms: Before the first request; local wall time.
         remote_id: The remote's id, once it is known.
-        canceled: Those of its jobs that were canceled; if all were, it is to be canceled too.
     """
 
     token: str
@@ -55,7 +55,6 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[str, ...]
     created_ms: int
     remote_id: str | None = None
-    canceled: tuple[str, ...] = ()
 
 
 class _Write:
@@ -114,11 +113,6 @@ class Intents:
         sql = "UPDATE intents SET remote_id = ? WHERE token = ?"
         await self._write(sql, (remote_id, token), patience_s=PATIENCE_S)
 
-    async def canceled(self, token: str, jobs: Iterable[str]) -> None:
-        """These do not want it any more; if nobody does, whoever comes after us cancels it if we cannot."""
-        listed = msgspec.json.encode(sorted(jobs)).decode()
-        await self._write("UPDATE intents SET canceled = ? WHERE token = ?", (listed, token))
-
     async def remove(self, token: str) -> None:
         """All is over, or nothing came of it."""
         await self._write("DELETE FROM intents WHERE token = ?", (token,), patience_s=PATIENCE_S)
@@ -170,9 +164,7 @@ def _read(connection: sqlite3.Connection | None) -> tuple[str, list[Intent]]:
     if connection is None:
         raise sqlite3.ProgrammingError("the intents are closed")
     [(instance,)] = connection.execute("SELECT value FROM meta WHERE name = 'instance'")
-    rows = connection.execute(
-        "SELECT token, backend, jobs, created_ms, remote_id, canceled FROM intents ORDER BY rowid"
-    )
+    rows = connection.execute("SELECT token, backend, jobs, created_ms, remote_id FROM intents ORDER BY rowid")
     return instance, [
         Intent(
             token=token,
@@ -180,9 +172,8 @@ def _read(connection: sqlite3.Connection | None) -> tuple[str, list[Intent]]:
             jobs=msgspec.json.decode(jobs, type=tuple[str, ...]),
             created_ms=created_ms,
             remote_id=remote_id,
-            canceled=msgspec.json.decode(canceled, type=tuple[str, ...]),
         )
-        for token, backend, jobs, created_ms, remote_id, canceled in rows
+        for token, backend, jobs, created_ms, remote_id in rows
     ]
 
 

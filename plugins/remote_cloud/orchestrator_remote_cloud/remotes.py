@@ -108,11 +108,7 @@ class Remotes:
 
     async def cancel(self, attempt: Attempt) -> None:
         """Cancel the remote job too, once nobody here waits for any of its circuits."""
-        branch = self._branches[attempt.job.backend]
-        flight = branch.flights.at(attempt.id)
-        branch.flights.leave(attempt)
-        if flight is not None:
-            await branch.intents.canceled(flight.token, flight.canceled)
+        self._branches[attempt.job.backend].flights.leave(attempt.id)
 
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Those whose remote job is known; the intents of an earlier life say so."""

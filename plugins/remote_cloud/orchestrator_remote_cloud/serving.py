@@ -6,6 +6,7 @@ Each of the tasks here does one of these for all jobs; they meet in the branch's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
 import anyio
@@ -39,10 +40,11 @@ async def serve(branch: Branch, ready: Ready, emit: Emit) -> None:
     try:
         async with anyio.create_task_group() as tasks:
             branch.begin(emit, tasks)
-            _resume(branch, submitter)
+            _resume(branch)
             tasks.start_soon(_watch, branch)
             tasks.start_soon(_tell, branch)
-            tasks.start_soon(_cancel, branch)
+            tasks.start_soon(_leave, branch, ready)
+            tasks.start_soon(_cancel, branch, submitter)
             tasks.start_soon(follower.listen)
             tasks.start_soon(follower.listen_results)
             tasks.start_soon(follower.poll)
@@ -52,13 +54,8 @@ async def serve(branch: Branch, ready: Ready, emit: Emit) -> None:
         branch.end()
 
 
-def _resume(branch: Branch, submitter: Submitter) -> None:
-    """Go on with what an earlier life left: attempts that run at the remote, and jobs that nobody wants any more."""
-    for flight in branch.flights.abandoned():
-        if flight.remote_id is not None:
-            branch.flights.unwanted.append(flight)
-        else:
-            branch.spawn(submitter.resolve, flight)
+def _resume(branch: Branch) -> None:
+    """Go on with what an earlier life left running at the remote."""
     adopted, branch.adopted = branch.adopted, []
     for attempt in adopted:
         if (boarded := branch.flights.board(attempt)) is not None:
@@ -78,9 +75,15 @@ async def _take(branch: Branch, ready: Ready, submitter: Submitter) -> None:
             if fresh := [attempt for attempt, flight in boarded.items() if flight is None]:
                 branch.spawn(submitter.submit, fresh)
             for under_way in boarded.values():
-                if under_way is not None and under_way.remote_id is None and not under_way.submitting:
-                    under_way.submitting = True
-                    branch.spawn(submitter.resolve, under_way)
+                if under_way is not None and under_way.remote_id is None:
+                    _resolve(branch, submitter, under_way)
+
+
+def _resolve(branch: Branch, submitter: Submitter, flight: Flight) -> None:
+    """Find out what became of a flight's submission, unless somebody does."""
+    if not flight.submitting:
+        flight.submitting = True
+        branch.spawn(submitter.resolve, flight)
 
 
 def _groups(attempts: Sequence[Attempt]) -> list[list[Attempt]]:
@@ -109,8 +112,16 @@ async def _tell(branch: Branch) -> None:
             await branch.emit.started([attempt for _, attempt in attempts])
 
 
-async def _cancel(branch: Branch) -> None:
-    """Cancel at the remote what nobody here wants any more."""
+async def _leave(branch: Branch, ready: Ready) -> None:
+    """Learn which jobs have ended while they waited here, or while nobody served them."""
+    async with aclosing(ready.ended(branch.flights.jobs)) as ends:
+        async for job_ids in ends:
+            for job_id in job_ids:
+                branch.flights.leave(job_id)
+
+
+async def _cancel(branch: Branch, submitter: Submitter) -> None:
+    """Cancel at the remote what nobody here wants any more, once it is known what it is there."""
     flights = branch.flights
     while True:
         changed = flights.changed
@@ -118,9 +129,12 @@ async def _cancel(branch: Branch) -> None:
             await changed.wait()
             continue
         part, flights.unwanted = flights.unwanted[:_CANCEL], flights.unwanted[_CANCEL:]
-        wanted = [flight for flight in part if not flight.wanted and not flight.ended]
-        await _cancel_all(branch, wanted)
+        made = [flight for flight in part if flight.remote_id is not None]
         for flight in part:
+            if flight not in made:
+                _resolve(branch, submitter, flight)
+        await _cancel_all(branch, [flight for flight in made if not flight.wanted and not flight.ended])
+        for flight in made:
             if not flight.wanted:
                 await branch.intents.remove(flight.token)
                 flights.forget(flight)

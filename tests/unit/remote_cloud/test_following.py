@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +150,79 @@ async def test_a_cancel_survives_a_crash(cloud: Cloud, clock: ManualClock, tmp_p
     async with in_front(cloud, clock, copy):
         await until(lambda: cloud.jobs["remote-0"]["status"] == "canceled", clock)
     assert len(cloud.bodies) == 1
+
+
+@pytest.mark.parametrize("away", ["disabled", "down"])
+@pytest.mark.parametrize("known", [True, False], ids=["id known", "id unknown"])
+async def test_a_cancel_while_nobody_serves_is_told_afterwards(
+    cloud: Cloud, clock: ManualClock, tmp_path: Path, away: str, known: bool
+) -> None:
+    """The adapter is disabled, or the server runs without it, while the job is canceled: the next serve tells."""
+    data = tmp_path / "data"
+    async with in_front(cloud, clock, data) as service:
+        if not known:
+            cloud.hold = "after"
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        if known:
+            await clock.advanced(2.0)
+        if away == "disabled":
+            await service.fleet.disable("remote_cloud")
+            cloud.hold = None
+            await service.cancel([job.id])
+            await service.fleet.enable(Fronting(cloud))
+            await until(lambda: cloud.jobs["remote-0"]["status"] == "canceled", clock)
+    if away == "down":
+        cloud.hold = None
+        async with Orchestrator.open(data, adapters=[], clock=clock) as service:
+            await service.cancel([job.id])
+        async with in_front(cloud, clock, data):
+            await until(lambda: cloud.jobs["remote-0"]["status"] == "canceled", clock)
+    assert len(cloud.bodies) == 1
+
+
+@pytest.mark.parametrize("how", ["canceled", "past the queue limit"])
+async def test_a_job_that_ends_while_its_backend_is_held_is_canceled_there(
+    cloud: Cloud, clock: ManualClock, tmp_path: Path, how: str
+) -> None:
+    """A job whose submission a kill cut off waits for a paused backend: no attempt of it is in hand when it ends."""
+    data, limit_s = tmp_path / "data", 0.0 if how == "canceled" else 600.0
+    async with in_front(cloud, clock, data) as service:
+        cloud.hold = "after"
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        await service.fleet.pause(BACKEND)
+        copy = await image(service, data, tmp_path / "copy")
+    cloud.hold = None
+    async with in_front(cloud, clock, copy, queue_limit_s=limit_s) as service:
+        await clock.advanced(5.0)
+        assert (await service.get(job.id)).status is JobStatus.READY
+        if how == "canceled":
+            await service.cancel([job.id])
+        await until(lambda: cloud.jobs["remote-0"]["status"] == "canceled", clock, 20.0)
+    assert len(cloud.bodies) == 1
+
+
+async def test_what_ended_before_a_crash_leaves_no_intent(cloud: Cloud, clock: ManualClock, tmp_path: Path) -> None:
+    """Killed between the end of a job and the removal of its intent: the next life removes it."""
+    data = tmp_path / "data"
+    async with in_front(cloud, clock, data) as service:
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        await clock.advanced(2.0)
+        copy = await image(service, data, tmp_path / "copy")
+        cloud.end()
+        assert (await ended(service, job, clock)).status is JobStatus.COMPLETED
+    shutil.copytree(copy / "plugins", data / "plugins", dirs_exist_ok=True)
+    async with in_front(cloud, clock, data) as service:
+        await until(lambda: not intents(data), clock)
+    assert cloud.jobs["remote-0"]["status"] == "completed"
+
+
+def intents(data: Path) -> list[Any]:
+    """The intents in the plugin's folder."""
+    with closing(sqlite3.connect(data / "plugins" / "remote_cloud" / "intents.db")) as connection:
+        return connection.execute("SELECT * FROM intents").fetchall()
 
 
 async def family(service: Orchestrator, size: int = 3, **options: Any) -> tuple[Job, list[Job]]:
