@@ -84,7 +84,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
             `Ready.ended`.
         instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
             two events of one commit.
-        run_limit_s: Longest run of one attempt, seconds; 0 for the limit of the settings.
+        run_limit_s: Longest run of one attempt, seconds, time aside in which the backend is unavailable
+            (`Emit.availability`); 0 for the limit of the settings.
         cost_model: ``QCT`` or ``2QGE_operations`` where runs are priced.
         prices: What runs cost, where that is known before; a `Result` may tell what one did cost.
         location: Where it stands, for ``GET /backends``.

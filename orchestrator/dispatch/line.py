@@ -87,6 +87,7 @@ class Line:
         self.holds = standings.of(capabilities.backend)
         self._standings = standings
         self._closed = False
+        self._looked_at = clock.monotonic()
         self._endings = Endings(clock, unended)
         self.ready = WaitingQueue(
             clock,
@@ -335,10 +336,14 @@ class Line:
     async def enforce_limits(self) -> list[Lease]:
         """End attempts past their lease or their run limit; answers those, whose adapter is yet to be told.
 
-        An adapter whose executions run elsewhere is not told to stop what is only put back: the next attempt is
-        to find it.
+        Time in which the backend is unavailable counts for no run limit: a machine that cannot be reached does not
+        make a job run longer, and what its adapter finds when it comes back is to be had. An adapter whose executions
+        run elsewhere is not told to stop what is only put back: the next attempt is to find it.
         """
-        now = self._clock.monotonic()
+        now, looked_at = self._clock.monotonic(), self._looked_at
+        self._looked_at = now
+        if Hold.UNAVAILABLE in self.holds:
+            self.leases.put_off(now - looked_at)
         ended = []
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:
