@@ -86,10 +86,15 @@ class Intents:
         self._connection = await anyio.to_thread.run_sync(_connect, folder)
         self.instance, _ = await anyio.to_thread.run_sync(_read, self._connection)
 
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise anyio.ClosedResourceError
+        return self._connection
+
     async def of(self, backend: str) -> list[Intent]:
         """What the file holds of a backend now; another adapter may have served it a moment ago, from the same file."""
         async with self._lock:
-            _, intents = await anyio.to_thread.run_sync(_read, self._connection)
+            _, intents = await anyio.to_thread.run_sync(_read, self._opened())
         return [intent for intent in intents if intent.backend == backend]
 
     async def aclose(self) -> None:
@@ -98,8 +103,10 @@ class Intents:
             async with self._lock:
                 if self._connection is not None:
                     pending, self._pending = self._pending, []
-                    await anyio.to_thread.run_sync(_close, self._connection, pending)
+                    written = await anyio.to_thread.run_sync(_close, self._connection, pending)
                     self._connection = None
+                    for write in pending:
+                        write.done = written
 
     async def add(self, intent: Intent) -> None:
         """Durable when this returns: now the request may leave."""
@@ -118,7 +125,12 @@ class Intents:
         await self._write("DELETE FROM intents WHERE token = ?", (token,), patience_s=PATIENCE_S)
 
     async def _write(self, sql: str, values: Sequence[Any], *, patience_s: float = 0.0) -> None:
-        """Commit, together with what else waits; tried again for as long as the disk does not take it."""
+        """Commit, together with what else waits; tried again for as long as the disk does not take it.
+
+        Raises:
+            anyio.ClosedResourceError: The file was closed before.
+        """
+        self._opened()
         write = _Write(sql, values)
         self._pending.append(write)
         if patience_s:
@@ -127,10 +139,10 @@ class Intents:
             async with self._lock:
                 if write.done:
                     return
-                batch = list(self._pending)
+                connection, batch = self._opened(), list(self._pending)
                 try:
                     # Shielded, as calls in threads are: a commit under way ends before its caller is canceled.
-                    await anyio.to_thread.run_sync(_commit, self._connection, batch)
+                    await anyio.to_thread.run_sync(_commit, connection, batch)
                 except sqlite3.Error as error:
                     log.warning("intents cannot be written; waiting", reason=str(error))
                 else:
@@ -160,9 +172,7 @@ def _connect(folder: Path | None) -> sqlite3.Connection:
     return connection
 
 
-def _read(connection: sqlite3.Connection | None) -> tuple[str, list[Intent]]:
-    if connection is None:
-        raise sqlite3.ProgrammingError("the intents are closed")
+def _read(connection: sqlite3.Connection) -> tuple[str, list[Intent]]:
     [(instance,)] = connection.execute("SELECT value FROM meta WHERE name = 'instance'")
     rows = connection.execute("SELECT token, backend, jobs, created_ms, remote_id FROM intents ORDER BY rowid")
     return instance, [
@@ -177,18 +187,20 @@ def _read(connection: sqlite3.Connection | None) -> tuple[str, list[Intent]]:
     ]
 
 
-def _close(connection: sqlite3.Connection, pending: Sequence[_Write]) -> None:
+def _close(connection: sqlite3.Connection, pending: Sequence[_Write]) -> bool:
+    """Write what waits, and close; whether it is written."""
     try:
         _commit(connection, pending)
     except sqlite3.Error as error:
         log.warning("intents not written", jobs=len(pending), reason=str(error))
+        return False
+    else:
+        return True
     finally:
         connection.close()
 
 
-def _commit(connection: sqlite3.Connection | None, batch: Sequence[_Write]) -> None:
-    if connection is None:
-        raise sqlite3.ProgrammingError("the intents are closed")
+def _commit(connection: sqlite3.Connection, batch: Sequence[_Write]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for write in batch:

@@ -95,14 +95,15 @@ def _groups(attempts: Sequence[Attempt]) -> list[list[Attempt]]:
 
 
 async def _tell(branch: Branch) -> None:
-    """Tell which jobs have started, many at once."""
+    """Tell which jobs have started, many at once, and how far they are, of each the newest."""
     flights = branch.flights
     while True:
         changed = flights.changed
-        if not flights.starting:
+        if not flights.starting and not flights.advancing:
             await changed.wait()
             continue
         starting, flights.starting = flights.starting, []
+        advancing, flights.advancing = flights.advancing, []
         attempts = [
             (flight, attempt) for flight in starting for attempt in flight.members if attempt not in flight.told
         ]
@@ -110,6 +111,11 @@ async def _tell(branch: Branch) -> None:
             flight.told.add(attempt)
         if attempts:
             await branch.emit.started([attempt for _, attempt in attempts])
+        for flight in advancing:
+            fraction, flight.fraction = flight.fraction, None
+            if fraction is not None and not flight.ended:
+                for attempt in flight.members:
+                    await branch.emit.progress(attempt, fraction)
 
 
 async def _leave(branch: Branch, ready: Ready) -> None:

@@ -122,6 +122,12 @@ class Bulk(msgspec.Struct, frozen=True, kw_only=True):
     children: list[Bulk] = []
     left: bool = False
 
+    @property
+    def outcomes(self) -> int:
+        """How much its results hold."""
+        maps = () if self.result is None else (self.result.probabilities, self.result.counts, self.result.shots)
+        return sum(len(each) for each in maps if each is not None) + sum(child.outcomes for child in self.children)
+
 
 class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Many jobs with their results; those that no longer fit are left to the next request."""
