@@ -15,7 +15,7 @@ Register the class under the entry-point group ``orchestrator.backends``.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -154,6 +154,10 @@ class Emit(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 @dataclass(frozen=True)
 class AdapterContext:
     """What an adapter is given when it is opened. Nothing else of the host is reachable.
@@ -164,6 +168,8 @@ class AdapterContext:
         workers: Supervised worker processes for heavy work.
         characterizations: The newest recorded calibration of each backend; none in a worker process.
         isolated: This is a worker process, whose adapter is asked to run and for nothing else.
+        changed: To be called when `Adapter.capabilities` answers otherwise than before. It is asked again then: what is
+            new is served, what can do something else is served anew, what is missing is retired. Returns at once.
     """
 
     clock: Clock
@@ -173,6 +179,7 @@ class AdapterContext:
     data: Path | None = None
     characterizations: Mapping[str, Characterization] = field(default_factory=dict)
     isolated: bool = False
+    changed: Callable[[], None] = _nothing
 
 
 class Adapter(ABC):
@@ -201,7 +208,7 @@ class Adapter(ABC):
         """Release everything; called once, also after a failed `open`."""
 
     def capabilities(self) -> Sequence[Capabilities]:
-        """One entry per backend; asked after `open`, constant from then on."""
+        """One entry per backend; asked after `open`, and again after `AdapterContext.changed`, else constant."""
         raise NotImplementedError(f"{type(self).__name__} has no capabilities of its own")
 
     def state(self, backend: str) -> BackendState:

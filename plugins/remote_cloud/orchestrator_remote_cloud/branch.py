@@ -15,6 +15,7 @@ from orchestrator_remote_cloud.catalog import Catalog
 from orchestrator_remote_cloud.flights import Flight, Flights
 from orchestrator_remote_cloud.intents import Intents
 from orchestrator_remote_cloud.link import Link
+from orchestrator_remote_cloud.shapes import RemoteBackend
 
 Outcomes = Sequence[tuple[Attempt, Result | ExecutionError]]
 
@@ -24,6 +25,7 @@ class Branch:
 
     Attributes:
         local, target: The backend's name here, and at the remote.
+        can: What it can do, as the remote told when it was first seen; None until then.
         adopted: Attempts of an earlier life that run at the remote, for the next `serve`.
         denied: Why the remote takes no job for this backend, from this key.
         live_since: Since when the feed tells everything (monotonic seconds); None while it does not.
@@ -36,6 +38,7 @@ class Branch:
 
     def __init__(self, local: str, target: str, catalog: Catalog, intents: Intents) -> None:
         self.local, self.target = local, target
+        self.can: RemoteBackend | None = None
         self.link: Link = catalog.link
         self.catalog, self.intents = catalog, intents
         self.flights = Flights()

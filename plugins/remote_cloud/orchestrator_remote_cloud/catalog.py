@@ -6,6 +6,7 @@ kept in the plugin's folder, so that a start finds the backends though the remot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,10 @@ _AVAILABLE: Final = "available"
 _RETIRED: Final = "retired"
 
 
+def _nobody() -> None:
+    """Nobody has to be told."""
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a remote."""
 
@@ -39,7 +44,12 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalog:
-    """The backends of one remote by their names there; `link` leads to it."""
+    """The backends of one remote by their names there; `link` leads to it.
+
+    Attributes:
+        seen: Whether anything is known of them, now or from an earlier life.
+        on_seen: Called after each look.
+    """
 
     def __init__(self, link: Link, folder: Path | None) -> None:
         self.link = link
@@ -48,11 +58,14 @@ class Catalog:
         self._asking = anyio.Lock()
         self._refreshed: float | None = None
         self._kind_known = link.settings.kind != "auto"
+        self.seen = False
+        self.on_seen: Callable[[], None] = _nobody
 
     async def open(self) -> None:
         """Ask the remote; where it does not answer, remember what was seen last."""
         seen = await anyio.to_thread.run_sync(self._recalled)
         if seen is not None:
+            self.seen = True
             self._backends = {backend.backend: backend for backend in seen.backends}
             if self.link.settings.kind == "auto":
                 self.link.orchestrator = seen.orchestrator
@@ -80,9 +93,22 @@ class Catalog:
                 await self._learn_kind()
             backends = await self.link.ask(list[RemoteBackend], "GET", f"{V04}/backends")
             self._backends = {backend.backend: backend for backend in backends}
-            self._refreshed = now
+            self._refreshed, self.seen = now, True
             seen = Seen(orchestrator=self.link.orchestrator, backends=backends)
             await anyio.to_thread.run_sync(self._keep, seen)
+        self.on_seen()
+
+    async def until_seen(self) -> None:
+        """Look for a remote of which nothing is known, until it tells its backends."""
+        failures = 0
+        while not self.seen:
+            await self.link.recover()
+            try:
+                await self.refresh()
+            except (NotSent, Lost, Refused) as error:
+                log.info("remote backends unknown", remote=self.link.name, reason=str(error))
+                failures += 1
+                await self.link.pause(failures)
 
     async def _learn_kind(self) -> None:
         try:
@@ -129,6 +155,8 @@ class Catalog:
 
     def fault(self, target: str) -> str | None:
         """Why a backend can run nothing at present; None if it can."""
+        if not self.seen:
+            return f"the remote {self.link.name} has not told its backends yet"
         backend = self._backends.get(target)
         if backend is None:
             return f"the remote {self.link.name} has no backend {target}"

@@ -41,7 +41,9 @@ async def serve(branch: Branch, ready: Ready, emit: Emit) -> None:
         async with anyio.create_task_group() as tasks:
             branch.begin(emit, tasks)
             _resume(branch)
-            tasks.start_soon(_watch, branch)
+            if told := branch.fault or "":  # before anything is taken
+                await emit.availability(False, told)
+            tasks.start_soon(_watch, branch, told)
             tasks.start_soon(_tell, branch)
             tasks.start_soon(_leave, branch, ready)
             tasks.start_soon(_cancel, branch, submitter)
@@ -146,9 +148,13 @@ async def _cancel(branch: Branch, submitter: Submitter) -> None:
                 flights.forget(flight)
 
 
-async def _watch(branch: Branch) -> None:
-    """Tell whether the backend is there, bring its remote back when it is not, and record new calibrations."""
-    link, clock, told = branch.link, branch.clock, ""
+async def _watch(branch: Branch, told: str) -> None:
+    """Tell whether the backend is there, bring its remote back when it is not, and record new calibrations.
+
+    Args:
+        told: Why it is not, as was told last.
+    """
+    link, clock = branch.link, branch.clock
     while True:
         reason = branch.fault or ""
         if reason != told:
