@@ -49,7 +49,8 @@ class Flight:
 
     Attributes:
         attempts: The attempts that wait for it, by local job.
-        left, over: Local jobs that no longer do: they ended without it (canceled, say), or with what came of it.
+        left, over: Local jobs that no longer do: they ended without it (canceled, say), or with what came of it. None
+            is in both.
         sent_ms: When a request was last sent that may have arrived (local wall time); None while there is none.
         news: The last word about it.
         asked_at: When the request that made it was sent (monotonic seconds).
@@ -78,7 +79,7 @@ class Flight:
     @property
     def wanted(self) -> bool:
         """Somebody waits for it, or may come back for it after a restart."""
-        return len(self.left) < len(self.intent.jobs)
+        return len(self.left) + len(self.over) < len(self.intent.jobs)
 
     @property
     def members(self) -> list[Attempt]:

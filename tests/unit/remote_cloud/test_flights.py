@@ -64,3 +64,19 @@ def test_of_progress_the_newest_is_told() -> None:
     assert changed.is_set()
     assert flights.advancing == [flight]
     assert flight.fraction == 0.3
+
+
+def test_a_flight_is_wanted_until_the_last_of_its_jobs_has_ended() -> None:
+    """Whether these left it, or got what came of it; then it is to be canceled, once."""
+    flights = Flights()
+    flights.know([Intent(token="t", backend="b", jobs=("a", "b", "c"), created_ms=1, remote_id="remote")])
+    flights.leave("a")
+    flights.leave("unknown")
+    assert flights.unwanted == []
+    [flight] = flights
+    flight.over.add("b")
+    flights.leave("b")
+    assert flights.unwanted == []
+    flights.leave("c")
+    flights.leave("c")
+    assert flights.unwanted == [flight]
