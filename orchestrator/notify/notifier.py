@@ -48,6 +48,7 @@ class Notifier:
         project: str,
         project_of: Callable[[str], Project],
         result_of: Callable[[Job], Awaitable[Result]],
+        resolve: Callable[[str], str],
     ) -> Hooks:
         """Load the rules; answers the front door. For the arguments see `Composer` and `Hooks`."""
         self._rules.load(await self._store.outbox.hooks(), self._store.epoch)
@@ -64,6 +65,7 @@ class Notifier:
             clock=self._clock,
             new_id=new_id,
             project=project,
+            resolve=resolve,
         )
 
     def notice(self, entries: Sequence[Committed]) -> None:

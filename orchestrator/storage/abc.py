@@ -125,6 +125,22 @@ class JobFilter(msgspec.Struct, frozen=True):
     session_id: str | None = None
 
 
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    """A leaf job that is submitted or ready, as far as others care.
+
+    Attributes:
+        predicted_ms: Predicted execution time.
+    """
+
+    backend: str
+    id: str
+    status: JobStatus
+    project_id: str
+    parent_id: str | None
+    session_id: str | None
+    predicted_ms: int | None
+
+
 class Report(msgspec.Struct, frozen=True):
     """What `verify` found: counts, and one line for each disagreement between log and tables."""
 
@@ -292,8 +308,8 @@ class Store(ABC):
         """Those of the jobs, of any project, that have not ended; unknown ones are none of them."""
 
     @abstractmethod
-    async def waiting(self) -> dict[str, int]:
-        """How many leaf jobs are submitted or ready, for each backend that has some."""
+    async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
+        """Leaf jobs that are submitted or ready, by backend and id, those beyond the backend and id `after`."""
 
     @abstractmethod
     async def events(
