@@ -6,6 +6,7 @@ people see of both.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -119,13 +120,14 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     )
     backends = Backends(store, clock, standings, queued=stats.of, running=dispatcher.busy)
     stack.push_async_callback(backends.aclose)
-    contexts = partial(_contexts, workers, wanted)
+    told: asyncio.Queue[Adapter] = asyncio.Queue()
+    contexts = partial(_contexts, workers, wanted, told)
     await _open_backends(backends, await contexts(settings), wanted)
     looks_only = wanted.adapters is not None and not wanted.adapters
     if not looks_only:
         standings.retire(standings.before().difference(backends.names()), "no adapter serves it")
     dispatcher.add(backends.served())
-    fleet = Fleet(backends, dispatcher, standings, settings, contexts=contexts, reread=wanted.reread)
+    fleet = Fleet(backends, dispatcher, standings, settings, contexts=contexts, reread=wanted.reread, told=told)
     event_log = EventLog(store, bus)
     stack.callback(event_log.close)
     stack.callback(recent.close)
@@ -169,7 +171,9 @@ async def _open_backends(backends: Backends, context: Callable[[Adapter], Adapte
     await backends.open(adapters, context)
 
 
-async def _contexts(workers: WorkerPool, wanted: Wanted, settings: Settings) -> Callable[[Adapter], AdapterContext]:
+async def _contexts(
+    workers: WorkerPool, wanted: Wanted, told: asyncio.Queue[Adapter], settings: Settings
+) -> Callable[[Adapter], AdapterContext]:
     """What adapters that are opened now are given: their tables of these settings, the newest calibrations."""
     newest = {}
     for backend in await wanted.store.calibrated():
@@ -184,6 +188,7 @@ async def _contexts(workers: WorkerPool, wanted: Wanted, settings: Settings) -> 
             settings=settings_of(adapter, settings.plugins),
             data=None if wanted.data is None else wanted.data / "plugins" / adapter.name,
             characterizations=newest,
+            changed=partial(told.put_nowait, adapter),
         )
         bind(adapter, made, move=wanted.settings.dispatch.blocking == "move")
         return made
@@ -199,6 +204,7 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             parts.dispatcher.start(tasks)
             parts.notifier.start(tasks)
             wanted.listeners.start(tasks)
+            tasks.start_soon(parts.fleet.follow)
             tasks.start_soon(parts.sessions.keep_time)
             keep = partial(keep_house, on_trimmed=parts.recent.forget)
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)

@@ -15,7 +15,7 @@ Register the class under the entry-point group ``orchestrator.backends``.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -124,6 +124,16 @@ class Ready(Protocol):
         """
         ...
 
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        """Jobs of the backend that ended with no attempt of theirs in hand, by their ids, as it happens.
+
+        An adapter whose executions outlive its attempts (`Capabilities.recovers`) follows it while it serves, and stops
+        what still runs for these jobs; `cancel` tells it of attempts in hand. The first answer are those of `jobs`
+        that have ended, however that came, or that nobody knows any more: name whatever may run elsewhere, since a
+        job may be canceled while nobody serves. Then come those canceled, or past the queue limit, while they wait.
+        """
+        ...
+
 
 class Emit(Protocol):
     """What an adapter tells about its attempts. Each call returns after the commit.
@@ -157,6 +167,10 @@ class Emit(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 @dataclass(frozen=True)
 class AdapterContext:
     """What an adapter is given when it is opened. Nothing else of the host is reachable.
@@ -167,6 +181,8 @@ class AdapterContext:
         workers: Supervised worker processes for heavy work.
         characterizations: The newest recorded calibration of each backend; none in a worker process.
         isolated: This is a worker process, whose adapter is asked to run and for nothing else.
+        changed: To be called when `Adapter.capabilities` answers otherwise than before. It is asked again then: what is
+            new is served, what can do something else is served anew, what is missing is retired. Returns at once.
     """
 
     clock: Clock
@@ -176,6 +192,7 @@ class AdapterContext:
     data: Path | None = None
     characterizations: Mapping[str, Characterization] = field(default_factory=dict)
     isolated: bool = False
+    changed: Callable[[], None] = _nothing
 
 
 class Adapter(ABC):
@@ -204,7 +221,7 @@ class Adapter(ABC):
         """Release everything; called once, also after a failed `open`."""
 
     def capabilities(self) -> Sequence[Capabilities]:
-        """One entry per backend; asked after `open`, constant from then on."""
+        """One entry per backend; asked after `open`, and again after `AdapterContext.changed`, else constant."""
         raise NotImplementedError(f"{type(self).__name__} has no capabilities of its own")
 
     def state(self, backend: str) -> BackendState:
@@ -301,5 +318,8 @@ class Adapter(ABC):
         return attempts
 
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued."""
+        """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued.
+
+        Asked of jobs that have not ended; `Ready.ended` tells of those that have.
+        """
         return []

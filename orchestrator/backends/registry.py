@@ -5,7 +5,7 @@ Adapters are opened one by one; one that is broken is reported by name and reaso
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -97,9 +97,7 @@ class Backends:
         try:
             with anyio.fail_after(OPEN_LIMIT_S), contained():
                 await adapter.open(context(adapter))
-                served, initial = tuple(adapter.capabilities()), tuple(adapter.initial_characterizations())
-            if wrong := [item for item in served if not isinstance(item, Capabilities)]:
-                raise TypeError(f"capabilities() answers a {type(wrong[0]).__name__}")  # noqa: TRY301
+            return asked(adapter)
         except AdapterUnavailable as problem:
             log.error("adapter cannot be served", adapter=adapter.name, reason=problem.reason)  # noqa: TRY400
             await self.close(adapter)
@@ -111,7 +109,6 @@ class Backends:
         except BaseException:
             await self.close(adapter)
             raise
-        return Offer(adapter, served, initial)
 
     def admit(self, offer: Offer) -> list[str]:
         """Serve what an adapter offers; answers the names. What another adapter serves stays that one's."""
@@ -135,11 +132,10 @@ class Backends:
                 if item.backend not in calibrated:
                     await self._store.record(calibration(item, item.recorded_at))
 
-    def dismiss(self, adapter: Adapter) -> None:
-        """Serve nothing of it any more; its backends stay known."""
-        for backend in self._by_name.values():
-            if backend.adapter is adapter:
-                backend.adapter = None
+    def dismiss(self, backends: Iterable[str]) -> None:
+        """Serve these no more; they stay known."""
+        for backend in backends:
+            self._by_name[backend].adapter = None
 
     async def close(self, adapter: Adapter) -> None:
         """Close an adapter, once; shielded, with a time limit."""
@@ -250,6 +246,20 @@ class Backends:
         """One recorded calibration, of that backend if one is named."""
         item = await self._store.characterization(characterization_id)
         return item if item is not None and backend in {None, item.backend} else None
+
+
+def asked(adapter: Adapter) -> Offer:
+    """What an opened adapter offers now.
+
+    Raises:
+        TypeError: What is no capability.
+        Exception: Whatever it raises.
+    """
+    with contained():
+        served, initial = tuple(adapter.capabilities()), tuple(adapter.initial_characterizations())
+    if wrong := [item for item in served if not isinstance(item, Capabilities)]:
+        raise TypeError(f"capabilities() answers a {type(wrong[0]).__name__}")
+    return Offer(adapter, served, initial)
 
 
 def _state(adapter: Adapter, backend: str) -> BackendState:

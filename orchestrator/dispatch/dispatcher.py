@@ -98,6 +98,7 @@ class Dispatcher:
             standings=self._standings,
             fetch=self._fetch,
             parent=self._parent,
+            unended=self._store.unended,
             backoff=self._backoff,
         )
 
@@ -171,8 +172,7 @@ class Dispatcher:
                 line.leases.end(lease)
                 self._revoke(line, lease)
             elif line is not None:
-                line.ready.drop(job.id)
-                line.submitted.drop(job.id)
+                line.drop(job.id)
 
     def _stranded(self, job: Job) -> None:
         """It was promised to an adapter that went while its commit was under way: ready again, in a task of its own."""
@@ -358,4 +358,4 @@ class Dispatcher:
                 return
             for move, ok in zip(moves, await self._apply(moves), strict=True):
                 if ok:
-                    line.ready.drop(move.after.id)
+                    line.drop(move.after.id)

@@ -6,7 +6,7 @@ move; news of an attempt whose lease is gone, or whose move is refused, changes 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 import anyio
@@ -20,6 +20,7 @@ from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.concluding import Concluding
+from orchestrator.dispatch.endings import Endings
 from orchestrator.dispatch.leases import Lease, Leases
 from orchestrator.dispatch.promises import Promises
 from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
@@ -51,6 +52,7 @@ class Line:
         standings: Where backends stand; knows why this one's jobs have to wait.
         fetch: Pages of the store's jobs of this backend in a status.
         parent: Reads the parent of a child.
+        unended: Reads which of some jobs have not ended.
         backoff: Failed attempts of a job -> seconds to wait.
     """
 
@@ -66,6 +68,7 @@ class Line:
         standings: Standings,
         fetch: Callable[[str, JobStatus, str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]],
         parent: Callable[[Job], Awaitable[Job | None]],
+        unended: Callable[[Collection[str]], Awaitable[set[str]]],
         backoff: Backoff,
     ) -> None:
         self.adapter = adapter
@@ -83,6 +86,8 @@ class Line:
         self.holds = standings.of(capabilities.backend)
         self._standings = standings
         self._closed = False
+        self._looked_at = clock.monotonic()
+        self._endings = Endings(clock, unended)
         self.ready = WaitingQueue(
             clock,
             lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit),
@@ -122,6 +127,16 @@ class Line:
                 attempts = await self.started(attempts)
             if attempts:
                 return attempts
+
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        """See `Ready.ended`."""
+        return self._endings.follow(jobs)
+
+    def drop(self, job_id: str) -> None:
+        """A job ended that no attempt holds: it is not handed out any more, and who follows such ends is told."""
+        self.ready.drop(job_id)
+        self.submitted.drop(job_id)
+        self._endings.tell(job_id)
 
     async def _with_parents(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """The attempts with their parents' records, which adapters of whole families need; those that still hold."""
@@ -345,10 +360,14 @@ class Line:
     async def enforce_limits(self) -> list[Lease]:
         """End attempts past their lease or their run limit; answers those, whose adapter is yet to be told.
 
-        An adapter whose executions run elsewhere is not told to stop what is only put back: the next attempt is
-        to find it.
+        Time in which the backend is unavailable counts for no run limit: a machine that cannot be reached does not
+        make a job run longer, and what its adapter finds when it comes back is to be had. An adapter whose executions
+        run elsewhere is not told to stop what is only put back: the next attempt is to find it.
         """
-        now = self._clock.monotonic()
+        now, looked_at = self._clock.monotonic(), self._looked_at
+        self._looked_at = now
+        if Hold.UNAVAILABLE in self.holds:
+            self.leases.put_off(now - looked_at)
         ended = []
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:

@@ -208,6 +208,9 @@ class SqliteStore(Store):
     async def stranded(self, *, after: str | None, limit: int) -> list[Job]:
         return [rows.job(row) for row in await self._read(fetch, "stranded", (after or "", limit))]
 
+    async def unended(self, job_ids: Collection[str]) -> set[str]:
+        return {row[0] for row in await self._read(fetch, "unended", (array(job_ids),))}
+
     async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
         return [rows.waiting(row) for row in await self._read(fetch, "waiting", (*after, limit))]
 

@@ -15,6 +15,7 @@ from orchestrator_remote_cloud.catalog import Catalog
 from orchestrator_remote_cloud.flights import Flight, Flights
 from orchestrator_remote_cloud.intents import Intent, Intents
 from orchestrator_remote_cloud.link import Link
+from orchestrator_remote_cloud.shapes import RemoteBackend
 
 #: Most intents that are written ahead of their jobs, and how long one is kept if its job does not come.
 _FORESEEN: Final = 64
@@ -36,6 +37,7 @@ class Branch:
 
     Attributes:
         local, target: The backend's name here, and at the remote.
+        can: What it can do, as the remote told when it was first seen; None until then.
         adopted: Attempts of an earlier life that run at the remote, for the next `serve`.
         denied: Why the remote takes no job for this backend, from this key.
         live_since: Since when the feed tells everything (monotonic seconds); None while it does not.
@@ -48,6 +50,7 @@ class Branch:
 
     def __init__(self, local: str, target: str, catalog: Catalog, intents: Intents) -> None:
         self.local, self.target = local, target
+        self.can: RemoteBackend | None = None
         self.link: Link = catalog.link
         self.catalog, self.intents = catalog, intents
         self.flights = Flights()
@@ -169,6 +172,6 @@ class Branch:
     async def tidy(self, flight: Flight) -> None:
         """Forget a flight of which every job has ended; one that may still come back for its result keeps it."""
         flight.collecting = False
-        if flight.over | flight.canceled >= set(flight.intent.jobs):
+        if flight.over | flight.left >= set(flight.intent.jobs):
             await self.intents.remove(flight.token)
             self.flights.forget(flight)

@@ -6,6 +6,7 @@ kept in the plugin's folder, so that a start finds the backends though the remot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -47,6 +48,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     prices: Prices | None = None
 
 
+def _nobody() -> None:
+    """Nobody has to be told."""
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a remote."""
 
@@ -56,21 +61,30 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalog:
-    """The backends of one remote by their names there; `link` leads to it."""
+    """The backends of one remote by their names there; `link` leads to it.
+
+    Attributes:
+        seen: Whether anything is known of them, now or from an earlier life.
+        on_seen: Called after each look.
+    """
 
     def __init__(self, link: Link, folder: Path | None) -> None:
         self.link = link
         self._file = None if folder is None else folder / f"{link.name}.backends.json"
         self._backends: dict[str, RemoteBackend] = {}
         self._rates: dict[str, Rates] = {}
+        self._rated: set[str] = set()
         self._asking = anyio.Lock()
         self._refreshed: float | None = None
         self._kind_known = link.settings.kind != "auto"
+        self.seen = False
+        self.on_seen: Callable[[], None] = _nobody
 
     async def open(self) -> None:
         """Ask the remote; where it does not answer, remember what was seen last."""
         seen = await anyio.to_thread.run_sync(self._recalled)
         if seen is not None:
+            self.seen = True
             self._backends = {backend.backend: backend for backend in seen.backends}
             self._rates = dict(seen.rates)
             if self.link.settings.kind == "auto":
@@ -79,7 +93,6 @@ class Catalog:
         with anyio.move_on_after(OPEN_LIMIT_S):  # the server starts whether or not the remote does
             try:
                 await self.refresh()
-                await self._learn_rates()
             except (NotSent, Lost, Refused) as error:
                 reason = str(error)
             else:
@@ -100,8 +113,13 @@ class Catalog:
                 await self._learn_kind()
             bodies = await self.link.ask(list[dict[str, Any]], "GET", f"{V04}/backends")
             self._backends = {backend.backend: backend for body in bodies if (backend := self._read(body)) is not None}
-            self._refreshed = now
-            await self._remember()
+            self._refreshed, self.seen = now, True
+            await self._learn_rates()
+            seen = Seen(
+                orchestrator=self.link.orchestrator, backends=list(self._backends.values()), rates=dict(self._rates)
+            )
+            await anyio.to_thread.run_sync(self._keep, seen)
+        self.on_seen()
 
     def _read(self, body: dict[str, Any]) -> RemoteBackend | None:
         """A backend; one that cannot be read is none, and hides no others."""
@@ -111,20 +129,13 @@ class Catalog:
             log.warning("remote backend cannot be read", remote=self.link.name, reason=str(error))
             return None
 
-    async def _remember(self) -> None:
-        seen = Seen(
-            orchestrator=self.link.orchestrator, backends=list(self._backends.values()), rates=dict(self._rates)
-        )
-        await anyio.to_thread.run_sync(self._keep, seen)
-
     async def _learn_rates(self) -> None:
-        """Ask what imported backends charge, but for simulators, which are free; what is not told is not known."""
-        targets = [target for target in self.imports().values() if (found := self.find(target)) and not found.simulator]
+        """Ask once what imported backends charge, but for simulators, which are free; what is not told is not known."""
+        targets = {target for target in self.imports().values() if (found := self.find(target)) and not found.simulator}
+        new, self._rated = targets - self._rated, self._rated | targets
         async with anyio.create_task_group() as asking:
-            for target in targets:
+            for target in new:
                 asking.start_soon(self._learn_rate, target)
-        if targets:
-            await self._remember()
 
     async def _learn_rate(self, target: str) -> None:
         params = [("backend", target), ("type", CIRCUIT), ("shots", "1"), ("qubits", "1")]
@@ -134,6 +145,18 @@ class Catalog:
             log.info("remote rates unknown", remote=self.link.name, backend=target, reason=str(error))
         else:
             self._rates[target] = _rates(told)
+
+    async def until_seen(self) -> None:
+        """Look for a remote of which nothing is known, until it tells its backends."""
+        failures = 0
+        while not self.seen:
+            await self.link.recover()
+            try:
+                await self.refresh()
+            except (NotSent, Lost, Refused) as error:
+                log.info("remote backends unknown", remote=self.link.name, reason=str(error))
+                failures += 1
+                await self.link.pause(failures)
 
     async def _learn_kind(self) -> None:
         try:
@@ -180,6 +203,8 @@ class Catalog:
 
     def fault(self, target: str) -> str | None:
         """Why a backend can run nothing at present; None if it can."""
+        if not self.seen:
+            return f"the remote {self.link.name} has not told its backends yet"
         backend = self._backends.get(target)
         if backend is None:
             return f"the remote {self.link.name} has no backend {target}"

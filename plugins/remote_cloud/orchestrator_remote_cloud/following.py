@@ -114,7 +114,9 @@ class Follower:
                 self._branch.look_again()
             return
         if event.kind == "job.progress":
-            self._progress(event)
+            fraction = (event.data or {}).get("fraction")
+            if isinstance(fraction, int | float):
+                self._branch.flights.advanced(event.job_id, float(fraction))
         elif event.kind == "job.deleted":
             self._branch.flights.news(event.job_id, News(GONE))
         elif event.after is not None and event.parent_id is None:
@@ -130,13 +132,6 @@ class Follower:
             if isinstance(failure, dict):
                 told = RemoteFailure(code=str(failure.get("code")), message=str(failure.get("message")))
             self._branch.flights.news(event.job_id, News(str(event.after), told))
-
-    def _progress(self, event: FeedEvent) -> None:
-        flight = self._branch.flights.tracked(event.job_id or "")
-        fraction = (event.data or {}).get("fraction")
-        if flight is not None and isinstance(fraction, int | float):
-            for attempt in flight.members:
-                self._branch.spawn(self._branch.emit.progress, attempt, float(fraction))
 
     # -- looking ----------------------------------------------------------------------------
 

@@ -84,14 +84,26 @@ class Link:
 
     async def admitted(self) -> None:
         """Wait until the link is up and the rate allows one more request, which is then to be made."""
-        slot = self._reserve()
         while True:
             if not self._up.is_set():
                 await self._up.wait()
-            wait_s = max(slot, self._paused_until) - self.clock.monotonic()
-            if wait_s <= _AT_ONCE_S:
-                return
-            await self.clock.sleep(wait_s)
+            if await self._slept(self._paused_until):
+                continue
+            if not await self._slept(self._reserve()) or self._open:
+                return  # else its slot went by while nothing could be asked: there will be another
+
+    @property
+    def _open(self) -> bool:
+        """Whether the link is up, and the remote has not asked for a pause."""
+        return self._up.is_set() and self._paused_until - self.clock.monotonic() <= _AT_ONCE_S
+
+    async def _slept(self, until: float) -> bool:
+        """Wait until that time; whether there was anything to wait for."""
+        wait_s = until - self.clock.monotonic()
+        if wait_s <= _AT_ONCE_S:
+            return False
+        await self.clock.sleep(wait_s)
+        return True
 
     async def persist(self, shape: type[T], method: str, path: str, **request: Any) -> T:
         """As `ask`, again and again until there is an answer; for requests that may be repeated.
@@ -155,6 +167,10 @@ class Link:
         self._next_slot += 1 / rate
         return slot
 
+    def _space(self, begin: float) -> None:
+        """Nothing is asked before that time, and from then on one request after the other: no burst of what waited."""
+        self._next_slot = max(self._next_slot, begin)
+
     async def ask_now(
         self, shape: type[T], method: str, path: str, *, probe: bool = False, of_job: bool = False, **request: Any
     ) -> T:
@@ -215,6 +231,7 @@ class Link:
         seconds = retry_after_s(headers.get("Retry-After"), self.clock.now_ms())
         until = self.clock.monotonic() + (1.0 if seconds is None else min(seconds, MOST_PAUSE_S))
         self._paused_until = max(self._paused_until, until)
+        self._space(self._paused_until)
 
     # -- up and down ----------------------------------------------------------------------
 
@@ -239,6 +256,8 @@ class Link:
         if self.down is not None:
             log.info("remote available again", remote=self.name)
             self.down = None
+            self._space(self.clock.monotonic())
+            self._reserve()  # by the request that was just answered
             self._up.set()
             self._tell()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import anyio
 import structlog
@@ -15,6 +17,7 @@ from orchestrator_remote_cloud.branch import Branch
 from orchestrator_remote_cloud.catalog import Catalog, capabilities
 from orchestrator_remote_cloud.intents import Intents
 from orchestrator_remote_cloud.link import V04, Link
+from orchestrator_remote_cloud.presuming import presumed
 from orchestrator_remote_cloud.serving import serve
 from orchestrator_remote_cloud.settings import RemoteSettings, Settings
 from orchestrator_remote_cloud.shapes import Estimate, time_ms
@@ -43,12 +46,14 @@ class Remotes:
         self._branches: dict[str, Branch] = {}
         self._links: list[Link] = []
         self._intents: Intents | None = None
+        self._looking: list[asyncio.Task[None]] = []
 
     async def open(self, settings: Settings, context: AdapterContext) -> None:
         """Open the intents, and read the remotes' backends.
 
-        A remote that is down is served from what was seen last; one that was never seen is left out until the next
-        start, and the log says so.
+        A remote that is down is served from what was seen last. Of one that was never seen, backends that the
+        settings name are served as unavailable, with what is presumed of them; it is looked for until it is there,
+        and then its backends are served as they are.
 
         Raises:
             SettingsError: A key is not where the settings say, or a name is imported twice.
@@ -66,34 +71,64 @@ class Remotes:
             for catalog in catalogs:
                 opening.start_soon(catalog.open)
         for catalog in catalogs:
-            for local, target in catalog.imports().items():
-                self._import(local, target, catalog, context)
+            self._import(catalog, context, intents)
+            catalog.on_seen = partial(self._seen, catalog, context, intents)
+            if not catalog.seen:
+                self._looking.append(asyncio.create_task(catalog.until_seen(), name=f"remote {catalog.link.name}"))
 
-    def _import(self, local: str, target: str, catalog: Catalog, context: AdapterContext) -> None:
-        link, intents = catalog.link, self._intents
-        if intents is None or catalog.find(target) is None:
-            log.error("remote backend unknown", remote=link.name, backend=target, reason=link.down or "it has none")
+    def _import(self, catalog: Catalog, context: AdapterContext, intents: Intents) -> bool:
+        """Serve what the settings wish of a remote, as far as it is known; whether that is more than before.
+
+        Raises:
+            SettingsError: A name is imported from another remote already.
+        """
+        more = False
+        for local, target in catalog.imports().items():
+            branch, known = self._branches.get(local), catalog.find(target)
+            if branch is not None and branch.catalog is not catalog:
+                raise SettingsError(f"remote_cloud: {local} is imported from two remotes")
+            if branch is None:
+                branch = self._branches[local] = Branch(local, target, catalog, intents)
+                more = True
+                if (recorded := context.characterizations.get(local)) is not None:
+                    branch.characterization_id = recorded.id
+                if known is None:
+                    reason = catalog.link.down or branch.fault
+                    log.error("remote backend unknown", remote=catalog.link.name, backend=target, reason=reason)
+            if branch.can is None and known is not None:
+                branch.can = known
+                more = True
+        return more
+
+    def _seen(self, catalog: Catalog, context: AdapterContext, intents: Intents) -> None:
+        """A remote was looked at: what was presumed of its backends, or was not known of, can be served now."""
+        try:
+            more = self._import(catalog, context, intents)
+        except SettingsError as error:
+            log.error("remote backend not served", remote=catalog.link.name, reason=str(error))  # noqa: TRY400
             return
-        if local in self._branches:
-            raise SettingsError(f"remote_cloud: {local} is imported from two remotes")
-        branch = self._branches[local] = Branch(local, target, catalog, intents)
-        if (recorded := context.characterizations.get(local)) is not None:
-            branch.characterization_id = recorded.id
+        if more:
+            context.changed()
 
     async def aclose(self) -> None:
+        for task in self._looking:
+            task.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
         for link in self._links:
             await link.transport.aclose()
         if self._intents is not None:
             await self._intents.aclose()
 
     def capabilities(self) -> Sequence[Capabilities]:
-        served = []
-        for local, branch in self._branches.items():
-            backend = branch.catalog.find(branch.target)
-            if backend is not None:
-                rates = branch.catalog.rates(branch.target)
-                served.append(capabilities(local, backend, rates, branch.link.settings))
-        return served
+        return [
+            capabilities(
+                local,
+                branch.can or presumed(branch.target),
+                branch.catalog.rates(branch.target),
+                branch.link.settings,
+            )
+            for local, branch in self._branches.items()
+        ]
 
     def state(self, backend: str) -> BackendState:
         branch = self._branches[backend]
@@ -136,11 +171,7 @@ class Remotes:
 
     async def cancel(self, attempt: Attempt) -> None:
         """Cancel the remote job too, once nobody here waits for any of its circuits."""
-        branch = self._branches[attempt.job.backend]
-        flight = branch.flights.at(attempt.id)
-        branch.flights.leave(attempt)
-        if flight is not None:
-            await branch.intents.canceled(flight.token, flight.canceled)
+        self._branches[attempt.job.backend].flights.leave(attempt.id)
 
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Those whose remote job is known; the intents of an earlier life say so."""

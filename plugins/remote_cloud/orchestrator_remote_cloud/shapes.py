@@ -163,6 +163,12 @@ class Bulk(msgspec.Struct, frozen=True, kw_only=True):
     children: list[Bulk] = []
     left: bool = False
 
+    @property
+    def outcomes(self) -> int:
+        """How much its results hold."""
+        maps = () if self.result is None else (self.result.probabilities, self.result.counts, self.result.shots)
+        return sum(len(each) for each in maps if each is not None) + sum(child.outcomes for child in self.children)
+
 
 class BulkHead(msgspec.Struct, frozen=True, kw_only=True):
     """What `Bulk` can be told by, where the rest cannot be read."""

@@ -285,11 +285,13 @@ async def test_prices_are_the_remotes(
 
 
 async def test_a_backend_that_cannot_be_read_hides_no_others(cloud: Cloud, clock: ManualClock) -> None:
-    """It is as if it was not there, and comes back when it can be read."""
+    """It is as if it was not there: unavailable, with the reason, until it can be read."""
     cloud.backends = [SIMULATOR, {**QPU, "qubits": "many"}]
     async with in_front(cloud, clock) as service:
-        assert service.backends.names() == ["cloud.simulator"]
         assert service.backends.state("cloud.simulator").status == "available"
+        assert service.backends.state(BACKEND).reason == "the remote far has no backend qpu.far-1"
+        cloud.backends = [SIMULATOR, QPU]
+        await until(lambda: service.backends.state(BACKEND).status == "available", clock, 5.0)
 
 
 def test_a_line_of_live_results_that_cannot_be_read() -> None:
