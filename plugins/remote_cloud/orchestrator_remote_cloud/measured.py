@@ -25,6 +25,8 @@ _WHOLE: Final = 1e-4
 _ROUNDED: Final = 1e-6
 #: Widest register.
 _MOST_QUBITS: Final = 1024
+#: A duration beyond this is none.
+_MOST_MS: Final = 2**53
 
 
 @dataclass
@@ -75,25 +77,21 @@ def of_cloud(attempt: Attempt, measured: Measured, told: Told, *, sampled: bool)
         shots = None
     if counts is None and sampled:
         counts = _counted(probabilities, spec.shots)
-    took_ms = told.job.execution_duration_ms
     return attempt, Result(
         qubits=width,
         probabilities=probabilities,
         counts=counts,
         shots=shots,
-        execution_ms=None if took_ms is None or not 0 <= took_ms < _MOST_MS else round(took_ms),
-        predicted_execution_ms=_predicted_ms(told.job.predicted_execution_duration_ms),
+        execution_ms=_whole_ms(told.job.execution_duration_ms),
+        predicted_execution_ms=_whole_ms(told.job.predicted_execution_duration_ms),
         characterization_id=told.characterization_id,
         cost=told.cost,
         warnings=tuple(warnings),
     )
 
 
-#: A duration beyond this is none.
-_MOST_MS: Final = 2**53
-
-
-def _predicted_ms(told: float | None) -> int | None:
+def _whole_ms(told: float | None) -> int | None:
+    """A duration, if it is one."""
     return round(told) if told is not None and 0 <= told < _MOST_MS else None
 
 
