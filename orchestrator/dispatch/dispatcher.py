@@ -120,7 +120,7 @@ class Dispatcher:
             job = draft.job
             if job.status is JobStatus.READY and job.parent_id is None and not job.children:
                 line = self.lines.get(job.spec.backend)
-                if line is not None and line.open:
+                if line is not None and line.announces and line.open:
                     line.announce(job)
 
     def forget(self, drafts: Sequence[Draft]) -> None:

@@ -74,6 +74,7 @@ class Line:
         self.adapter = adapter
         self.capabilities = capabilities
         self.backend = capabilities.backend
+        self.announces = type(adapter).announced is not Adapter.announced
         self.leases = Leases()
         self.preparing: set[str] = set()
         self._settings = settings

@@ -30,9 +30,8 @@ class FreshResults:
                 if ok and move.result is not None and len(move.result) <= LARGEST:
                     self._bodies[move.after.id] = (move.after.project_id, move.result)
                     self._bytes += len(move.result)
-        for event, job in entries:
-            if event.kind is EventKind.JOB_DELETED and job is not None:
-                self._forget(job.id)
+        for deleted in [job.id for event, job in entries if event.kind is EventKind.JOB_DELETED and job is not None]:
+            self._forget(deleted)
         while self._bytes > MEMORY:
             self._forget(next(iter(self._bodies)))
 
