@@ -123,6 +123,7 @@ async def test_a_remote_that_is_down_ends_no_job(cloud: Cloud, clock: ManualCloc
         cloud.fault(500, "GET", "/v0.4/jobs/remote-0/results", times=1)
         cloud.fault(500, "GET", "/v0.4/", times=60)
         assert (await ended(service, job, clock, 5.0)).status is JobStatus.COMPLETED
+        await until(lambda: "available" in told, clock)  # of which the job's end does not wait
         assert told == ["unavailable", "available"]
 
 
