@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import structlog
 
 from orchestrator.backends.abc import Adapter
-from orchestrator.backends.guarding import contained, reason_of
 from orchestrator.backends.running import made_by
 from orchestrator.errors import AdapterUnavailable
+from orchestrator.foreign import contained, reason_of
 
 log = structlog.get_logger()
 

@@ -14,10 +14,10 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Capabilities
-from orchestrator.backends.guarding import contained, name_of, reason_of
 from orchestrator.backends.standing import Standings
 from orchestrator.clock import Clock
 from orchestrator.errors import AdapterUnavailable, BackendNotFound, BackendRetired
+from orchestrator.foreign import contained, name_of, reason_of
 from orchestrator.model import BackendState, Characterization
 from orchestrator.storage.abc import Store
 from orchestrator.storage.ledger import calibration

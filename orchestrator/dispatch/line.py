@@ -16,7 +16,6 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
-from orchestrator.backends.guarding import contained
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
@@ -26,6 +25,7 @@ from orchestrator.dispatch.promises import Promises
 from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
 from orchestrator.errors import ExecutionError, StorageError, WorkerLost
 from orchestrator.events import EventKind
+from orchestrator.foreign import contained
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Characterization, Job, Result
 from orchestrator.settings import DispatchSettings

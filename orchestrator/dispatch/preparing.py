@@ -16,7 +16,6 @@ import structlog
 
 from orchestrator.backends.abc import Attempt, Prepared
 from orchestrator.backends.check import check
-from orchestrator.backends.guarding import contained, name_of
 from orchestrator.backends.threads import Thread, called, lane_thread
 from orchestrator.clock import Clock
 from orchestrator.dispatch.line import Line
@@ -24,6 +23,7 @@ from orchestrator.dispatch.queue import Entry
 from orchestrator.dispatch.results import InvalidResult, failure, prepared
 from orchestrator.errors import CanceledByBackend, ExecutionError
 from orchestrator.events import KIND_OF
+from orchestrator.foreign import contained, name_of
 from orchestrator.lifecycle import Cause
 from orchestrator.model import Failure, Job
 from orchestrator.settings import DispatchSettings

@@ -8,11 +8,11 @@ from typing import Final
 import structlog
 
 from orchestrator.backends.abc import Attempt
-from orchestrator.backends.guarding import contained
 from orchestrator.clock import Clock
 from orchestrator.dispatch.leases import Lease
 from orchestrator.dispatch.line import Line
 from orchestrator.events import EventKind
+from orchestrator.foreign import contained
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Job
 from orchestrator.storage.abc import Move, Store

@@ -13,11 +13,11 @@ from typing import Final
 import anyio
 import structlog
 
-from orchestrator.backends.guarding import contained, reason_of
 from orchestrator.backends.standing import Hold
 from orchestrator.clock import Clock
 from orchestrator.dispatch.line import Line
 from orchestrator.dispatch.preparing import Preparer
+from orchestrator.foreign import contained, reason_of
 from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move
 

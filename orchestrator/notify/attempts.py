@@ -10,8 +10,8 @@ import anyio
 import msgspec
 import structlog
 
-from orchestrator.backends.guarding import contained, name_of
 from orchestrator.clock import Clock
+from orchestrator.foreign import contained, name_of
 from orchestrator.hooks import Delivery, DeliveryState
 from orchestrator.notify.abc import Attempted, Channel, Notification, Verdict
 

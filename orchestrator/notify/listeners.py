@@ -15,9 +15,9 @@ import anyio
 import anyio.abc
 import structlog
 
-from orchestrator.backends.guarding import contained
 from orchestrator.errors import InvalidRequest
 from orchestrator.events import Event, EventKind
+from orchestrator.foreign import contained
 from orchestrator.storage.abc import Committed
 
 log = structlog.get_logger()

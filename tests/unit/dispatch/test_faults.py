@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestrator.backends.abc import Attempt
-from orchestrator.backends.guarding import Escaped, contained, guarded, guarded_batch
+from orchestrator.backends.guarding import guarded, guarded_batch
 from orchestrator.errors import (
     BackendFault,
     CanceledByBackend,
@@ -18,6 +18,7 @@ from orchestrator.errors import (
     UserFault,
     WorkerLost,
 )
+from orchestrator.foreign import Escaped, contained
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Failure, Job, JobSpec, Result
 from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving
