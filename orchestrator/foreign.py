@@ -77,15 +77,16 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, Escaped) else f"{type(error).__name__}: {error}"
 
 
-async def apart(run: Callable[[], Awaitable[T]], what: str, *, grace_s: float = GRACE_S, **whose: object) -> T:
+async def apart(run: Callable[[], Awaitable[T]], what: str, *, grace_s: float | None = None, **whose: object) -> T:
     """Await foreign code, contained, in a task of its own, which is left behind if it does not end when canceled.
 
-    Canceled, this cancels the task as anyio does, again and again. After `grace_s` it says so in the log and goes on
+    Canceled, this cancels the task as anyio does, again and again. After a grace it says so in the log and goes on
     being canceled without it: the task is spared further cancels, which would only keep the loop busy, and
     `asyncio.run` does not wait for it either.
 
     Args:
         what: The member that is awaited, for the log; `whose` it is.
+        grace_s: Another one than `GRACE_S`.
 
     Raises:
         Exception: What the code raised, as `contained` has it.
@@ -102,7 +103,7 @@ async def apart(run: Callable[[], Awaitable[T]], what: str, *, grace_s: float = 
         await asyncio.wait((task,))
     except asyncio.CancelledError:
         asked.cancel()
-        with anyio.move_on_after(grace_s, shield=True):
+        with anyio.move_on_after(GRACE_S if grace_s is None else grace_s, shield=True):
             await asyncio.wait((task,))
         if task.done():
             _ = task.cancelled() or task.exception()  # nobody wants to know any more

@@ -14,6 +14,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from signal import SIGINT, SIGTERM
 from types import FrameType
 from typing import Any, Final, Self
@@ -68,5 +69,5 @@ class Hearing:
             for number in numbers:
                 if number in self._numbers:
                     self._on_signal(signal.Signals(number))
-            if self._next != -1:
+            with suppress(OSError):  # it is full: the loop is woken anyway; or there is none
                 os.write(self._next, numbers)

@@ -26,6 +26,7 @@ from orchestrator.backends.guarding import Outcome, guarded_batch
 from orchestrator.backends.hosting import NotHostable, origin_of, run_hosted
 from orchestrator.backends.threads import Thread, called, lane_thread
 from orchestrator.errors import AdapterUnavailable
+from orchestrator.foreign import apart
 from orchestrator.tasks import OutOfTime, within
 from orchestrator.workers.pool import WorkerPool
 
@@ -135,7 +136,7 @@ class Execution:
         async with self._processes(backend) as pool, anyio.create_task_group() as tasks:
             lanes = _Lanes(self, backend, ready, emit, pool)
             for _ in range(backend.concurrency):
-                tasks.start_soon(lanes.run_one)
+                tasks.start_soon(partial(apart, lanes.run_one, "run", backend=backend.backend))
 
     @asynccontextmanager
     async def _processes(self, backend: Capabilities) -> AsyncGenerator[WorkerPool | None]:

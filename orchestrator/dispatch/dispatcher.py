@@ -209,10 +209,7 @@ class Dispatcher:
         if self._tasks is None:
             raise RuntimeError("the dispatcher was not started")
         for backend in backends:
-            supervisor = Supervisor(
-                self.lines[backend], self._settings, self._clock, apply=self._apply, backoff=self._backoff
-            )
-            self._supervisors[backend] = supervisor
+            supervisor = self._supervisors[backend] = Supervisor(self.lines[backend])
             self._tasks.start_soon(supervisor.run)
 
     async def remove(self, backends: Collection[str], reason: str) -> None:

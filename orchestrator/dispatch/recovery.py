@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Final
 
+import anyio
 import structlog
 
 from orchestrator.backends.abc import Attempt
@@ -12,7 +14,7 @@ from orchestrator.clock import Clock
 from orchestrator.dispatch.leases import Lease
 from orchestrator.dispatch.line import Line
 from orchestrator.events import EventKind
-from orchestrator.foreign import contained
+from orchestrator.foreign import apart
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Job
 from orchestrator.storage.abc import Move, Store
@@ -21,6 +23,8 @@ from orchestrator.storage.ledger import moved
 log = structlog.get_logger()
 
 PAGE: Final = 1000
+#: Time for an adapter to say what it still runs.
+RECOVER_LIMIT_S: Final = 60.0
 
 
 async def recover(
@@ -65,8 +69,9 @@ async def _adopt(line: Line, store: Store, clock: Clock, lease_s: float) -> None
         after = page[-1][0].id
         attempts = [Attempt(job, job.attempt, body, compiled) for job, body, compiled in page]
         try:
-            with contained():
-                running = set(await line.adapter.recover(attempts))
+            with anyio.fail_after(RECOVER_LIMIT_S):
+                ask = partial(line.adapter.recover, attempts)
+                running = set(await apart(ask, "recover", backend=line.backend))
         except Exception:
             log.exception("adapter raised in recover", backend=line.backend)
             return

@@ -17,7 +17,7 @@ import structlog
 
 from orchestrator.errors import InvalidRequest
 from orchestrator.events import Event, EventKind
-from orchestrator.foreign import contained
+from orchestrator.foreign import apart, contained
 from orchestrator.storage.abc import Committed
 
 log = structlog.get_logger()
@@ -41,13 +41,13 @@ class Listeners:
         queue = _Queue(kinds, function)
         self._queues.append(queue)
         if self._tasks is not None:
-            self._tasks.start_soon(queue.run)
+            self._tasks.start_soon(queue.serve)
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve all functions, in tasks of that group, until it is canceled."""
         self._tasks = tasks
         for queue in self._queues:
-            tasks.start_soon(queue.run)
+            tasks.start_soon(queue.serve)
 
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
@@ -99,7 +99,11 @@ class _Queue:
                 self.idle = anyio.Event()
                 self._wake.set()
 
-    async def run(self) -> None:
+    async def serve(self) -> None:
+        """Call the function until canceled, whatever it makes of that."""
+        await apart(self._run, "in-process hook", function=repr(self._function))
+
+    async def _run(self) -> None:
         """Call the function with one event after the other."""
         while True:
             await self._wake.wait()

@@ -15,12 +15,13 @@ import structlog
 
 from orchestrator.clock import Clock
 from orchestrator.errors import ChannelUnavailable
+from orchestrator.foreign import apart
 from orchestrator.notify.abc import Channel, ChannelContext
 
 log = structlog.get_logger()
 
 GROUP: Final = "orchestrator.channels"
-CLOSE_LIMIT_S: Final = 5.0
+CLOSE_LIMIT_S: Final = 2.0
 
 
 class Channels:
@@ -110,6 +111,6 @@ class Channels:
             name, channel = self._opened.popitem()
             try:
                 with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
-                    await channel.aclose()
+                    await apart(channel.aclose, "aclose", channel=name)
             except Exception:
                 log.exception("channel failed to close", channel=name)
