@@ -18,7 +18,7 @@ import anyio.to_thread
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext
-from orchestrator.backends.discovery import loaded
+from orchestrator.backends.discovery import made
 from orchestrator.backends.registry import Backends, Offer
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.dispatch.dispatcher import Dispatcher
@@ -250,11 +250,11 @@ class Fleet:
         return [can.backend for known, can in self._backends.served() if known is adapter]
 
     async def _made(self, adapter: Adapter | str) -> tuple[Adapter, Settings]:
-        """An adapter that is still to be opened, and the settings to open it with. Imports off the event loop."""
+        """An adapter that is still to be opened, and the settings to open it with; both read off the event loop."""
         if isinstance(adapter, Adapter):
             return adapter, self._settings
         settings = self._settings if self._reread is None else await anyio.to_thread.run_sync(self._reread)
-        return (await anyio.to_thread.run_sync(loaded, adapter)).make(), settings
+        return await made(adapter, settings.dispatch.import_limit_s), settings
 
     async def _offered(self, adapter: Adapter, settings: Settings) -> Offer:
         return await self._backends.offered(adapter, await self._contexts(settings))

@@ -156,7 +156,7 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
 async def _open_backends(backends: Backends, context: Callable[[Adapter], AdapterContext], wanted: Wanted) -> None:
     adapters = wanted.adapters
     if adapters is None:
-        adapters, problems = discover(wanted.settings.backends)
+        adapters, problems = await discover(wanted.settings.backends, wanted.settings.dispatch.import_limit_s)
         backends.problems += problems
     await backends.open(adapters, context)
 

@@ -9,8 +9,9 @@ import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +19,11 @@ import msgspec
 
 from orchestrator.backends.abc import Adapter, AdapterContext
 from orchestrator.backends.discovery import GROUP as BACKENDS
-from orchestrator.backends.discovery import not_installed
+from orchestrator.backends.discovery import Factory
 from orchestrator.clock import SystemClock, uuid7_factory
 from orchestrator.errors import AdapterUnavailable
+from orchestrator.foreign import apart, reason_of
+from orchestrator.loading import IMPORT_LIMIT_S, NotLoaded, installed, load, unknown
 from orchestrator.notify.registry import GROUP as CHANNELS
 from orchestrator.settings import Settings
 from orchestrator.workers.pool import WorkerPool
@@ -45,10 +48,10 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plugins(settings: Settings) -> list[Plugin]:
-    """Every plugin, in the order of kinds and names. Imports them all."""
+    """Every plugin, in the order of kinds and names. Imports them all, each within the settings' limit."""
     found = []
     for group, kind in KINDS.items():
-        points = {point.name: point for point in entry_points(group=group)}
+        points = installed(group)
         wanted = settings.backends if group == BACKENDS else settings.notify.channels
         enabled = set(wanted) if wanted or group == CHANNELS else set(points)
         for name in sorted(points.keys() | enabled):
@@ -59,7 +62,7 @@ def plugins(settings: Settings) -> list[Plugin]:
                     kind=kind,
                     distribution=point.dist.name if point and point.dist else "",
                     version=point.dist.version if point and point.dist else "",
-                    loads="no: not installed" if point is None else _loads(point),
+                    loads="no: not installed" if point is None else _loads(point, settings.dispatch.import_limit_s),
                     enabled="yes" if name in enabled else "no",
                 )
             )
@@ -99,30 +102,24 @@ def seen_by(adapters: Sequence[Mapping[str, Any]], found: Sequence[Plugin]) -> l
     return seen
 
 
-def _loads(point: EntryPoint) -> str:
+def _loads(point: EntryPoint, limit_s: float) -> str:
     try:
-        load(point)
-    except AdapterUnavailable as problem:
-        return f"no: {problem.reason}"
+        load(point, limit_s)
+    except NotLoaded as problem:
+        return f"no: {problem}"
     return "yes"
-
-
-def load(point: EntryPoint) -> Any:
-    """What an entry point names.
-
-    Raises:
-        AdapterUnavailable: It cannot be imported, or is not there.
-    """
-    return _guarded(point.name, point.load)
 
 
 def is_installed(name: str) -> bool:
     """Whether an adapter of that name is installed, working or not."""
-    return name in {point.name for point in entry_points(group=BACKENDS)}
+    return name in installed(BACKENDS)
 
 
-def adapter_factory(name: str) -> Callable[[], Adapter]:
+def adapter_factory(name: str, limit_s: float = IMPORT_LIMIT_S) -> Callable[[], Adapter]:
     """What makes an adapter: an installed plugin by its name, or ``module:Class`` from the path or this folder.
+
+    Args:
+        limit_s: Longest import; 0 for no limit.
 
     Raises:
         AdapterUnavailable: There is none of that name, or it is broken; says why.
@@ -134,31 +131,23 @@ def adapter_factory(name: str) -> Callable[[], Adapter]:
         if not all(part.isidentifier() for part in name.replace(":", ".", 1).split(".")):
             raise AdapterUnavailable(name, "an adapter is written as package.module:Class")
     else:
-        installed = {point.name: point for point in entry_points(group=BACKENDS)}
-        if name not in installed:
-            refused = not_installed(name, installed)
-            raise AdapterUnavailable(name, f"{refused.reason}; others are named as module:Class")
-        point = installed[name]
-    factory = load(point)
+        points = installed(BACKENDS)
+        if name not in points:
+            raise AdapterUnavailable(name, f"{unknown(name, points)}; others are named as module:Class")
+        point = points[name]
+    try:
+        factory = Factory(name, point.value, load(point, limit_s))
+    except NotLoaded as problem:
+        raise AdapterUnavailable(name, str(problem)) from problem
 
     def make() -> Adapter:
-        made = _guarded(name, factory)
-        if not isinstance(made, Adapter):
-            raise AdapterUnavailable(name, f"{point.value} does not make an Adapter")
+        made = factory.make()
         if not isinstance(getattr(made, "name", None), str):
             raise AdapterUnavailable(name, "its class has no `name`")
         return made
 
     make()
     return make
-
-
-def _guarded(name: str, step: Callable[[], Any]) -> Any:
-    """Run a step of the author's code; also one that ends the interpreter only fails."""
-    try:
-        return step()
-    except (Exception, SystemExit) as error:
-        raise AdapterUnavailable(name, f"{type(error).__name__}: {error}") from error
 
 
 @asynccontextmanager
@@ -171,13 +160,12 @@ async def opened(adapter: Adapter, settings: Mapping[str, Any], name: str) -> As
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         workers = await stack.enter_async_context(WorkerPool(1, clock))
-        stack.push_async_callback(adapter.aclose)
+        stack.push_async_callback(apart, adapter.aclose, "aclose", adapter=name)
+        context = AdapterContext(clock=clock, new_id=uuid7_factory(clock), workers=workers, settings=settings)
         try:
-            await adapter.open(
-                AdapterContext(clock=clock, new_id=uuid7_factory(clock), workers=workers, settings=settings)
-            )
+            await apart(partial(adapter.open, context), "open", adapter=name)
         except Exception as error:
-            raise AdapterUnavailable(name, f"{type(error).__name__}: {error}") from error
+            raise AdapterUnavailable(name, reason_of(error)) from error
         yield adapter
 
 

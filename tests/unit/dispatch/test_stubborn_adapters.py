@@ -51,7 +51,7 @@ class Stubborn(ScriptedAdapter):
         await self.block("run")
         return await super().run(attempt)
 
-    async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared]:  # type: ignore[override]
+    async def prepare(self, attempts: Sequence[Attempt]) -> list[Prepared]:
         await self.block("prepare")
         return [Prepared() for _ in attempts]
 

@@ -508,11 +508,12 @@ def installing(monkeypatch: pytest.MonkeyPatch, **factories: Callable[[], Adapte
     """Let these be the installed adapters."""
 
     class Point:
-        def __init__(self, factory: Callable[[], Adapter]) -> None:
+        def __init__(self, name: str, factory: Callable[[], Adapter]) -> None:
+            self.name = name
             self.load = lambda: factory
             self.value = "tests:factory"
 
-    points: Any = {name: Point(factory) for name, factory in factories.items()}
+    points: Any = {name: Point(name, factory) for name, factory in factories.items()}
     found: dict[str, EntryPoint] = points
     monkeypatch.setattr(discovery, "installed", lambda: found)
 
