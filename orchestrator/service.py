@@ -31,6 +31,7 @@ from orchestrator.circuits import ir
 from orchestrator.clock import Clock, SystemClock, uuid7_factory
 from orchestrator.dispatch.forecast import Place
 from orchestrator.dispatch.stats import QueueStats
+from orchestrator.dispatch.watchdog import Blocker
 from orchestrator.errors import (
     InvalidRequest,
     JobCanceled,
@@ -97,6 +98,7 @@ class Orchestrator(AsyncContextManagerMixin):
         clock: Clock,
         rng: random.Random | None,
         reread: Callable[[], Settings] | None,
+        on_stuck: Callable[[Blocker], object] | None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -114,6 +116,7 @@ class Orchestrator(AsyncContextManagerMixin):
             rng=rng or random.Random(),
             new_id=uuid7_factory(clock, rng),
             reread=reread,
+            on_stuck=on_stuck,
             result_of=lambda job: self.fetch_result(job.id, project=job.project_id),
         )
 
@@ -129,6 +132,7 @@ class Orchestrator(AsyncContextManagerMixin):
         clock: Clock | None = None,
         rng: random.Random | None = None,
         reread: Callable[[], Settings] | None = None,
+        on_stuck: Callable[[Blocker], object] | None = None,
     ) -> Orchestrator:
         """An orchestrator to be entered with ``async with``; on leaving, running jobs are put back and all is released.
 
@@ -139,6 +143,8 @@ class Orchestrator(AsyncContextManagerMixin):
             store: A store of your own instead, not yet opened.
             clock, rng: Time and randomness; of the same seed come the same ids, seeds and delays.
             reread: Reads the settings anew, for adapters that `fleet` makes anew; None keeps `settings`.
+            on_stuck: Called from a thread when the event loop has stood still for ``dispatch.blocked_limit_s``, with
+                the place, which is remembered in the data folder by then. Nothing but ending the process helps.
 
         Raises (on entering):
             StoreLocked: Another process owns the folder.
@@ -151,7 +157,15 @@ class Orchestrator(AsyncContextManagerMixin):
         if store is None:
             store = store_for(folder, settings, clock)
         return cls(
-            store, settings, data=folder, adapters=adapters, channels=channels, clock=clock, rng=rng, reread=reread
+            store,
+            settings,
+            data=folder,
+            adapters=adapters,
+            channels=channels,
+            clock=clock,
+            rng=rng,
+            reread=reread,
+            on_stuck=on_stuck,
         )
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ import msgspec
 from orchestrator.backends.abc import Adapter, AdapterContext
 from orchestrator.backends.discovery import GROUP as BACKENDS
 from orchestrator.backends.discovery import Factory
+from orchestrator.backends.placements import Placement
 from orchestrator.clock import SystemClock, uuid7_factory
 from orchestrator.errors import AdapterUnavailable
 from orchestrator.foreign import apart, reason_of
@@ -37,6 +39,7 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         loads: ``yes``, or ``no: `` and the reason, also that it could not be opened.
         enabled: ``yes`` if a server uses it, else ``no``.
+        moved: Why its runs go to worker processes, where it was moved there.
     """
 
     plugin: str
@@ -45,10 +48,15 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     loads: str
     enabled: str
+    moved: str = ""
 
 
-def plugins(settings: Settings) -> list[Plugin]:
-    """Every plugin, in the order of kinds and names. Imports them all, each within the settings' limit."""
+def plugins(settings: Settings, placements: Mapping[str, Placement] = MappingProxyType({})) -> list[Plugin]:
+    """Every plugin, in the order of kinds and names. Imports them all, each within the settings' limit.
+
+    Args:
+        placements: What a data folder remembers of adapters.
+    """
     found = []
     for group, kind in KINDS.items():
         points = installed(group)
@@ -56,14 +64,17 @@ def plugins(settings: Settings) -> list[Plugin]:
         enabled = set(wanted) if wanted or group == CHANNELS else set(points)
         for name in sorted(points.keys() | enabled):
             point = points.get(name)
+            placement = placements.get(name) if group == BACKENDS else None
+            left_out = placement is not None and not placement.worker
             found.append(
                 Plugin(
                     plugin=name,
                     kind=kind,
                     distribution=point.dist.name if point and point.dist else "",
                     version=point.dist.version if point and point.dist else "",
-                    loads="no: not installed" if point is None else _loads(point, settings.dispatch.import_limit_s),
-                    enabled="yes" if name in enabled else "no",
+                    loads=_loads(point, placement, settings.dispatch.import_limit_s),
+                    enabled="yes" if name in enabled and not left_out else "no",
+                    moved=placement.reason if placement is not None and placement.worker else "",
                 )
             )
     return found
@@ -73,7 +84,7 @@ def seen_by(adapters: Sequence[Mapping[str, Any]], found: Sequence[Plugin]) -> l
     """The plugins as a running server has its adapters, which may differ from what its settings say by now.
 
     Args:
-        adapters: What the server tells: ``name``, ``status``, ``reason``.
+        adapters: What the server tells: ``name``, ``status``, ``reason``, ``moved``.
         found: What is installed, see `plugins`.
     """
     told = {adapter["name"]: adapter for adapter in adapters}
@@ -82,12 +93,13 @@ def seen_by(adapters: Sequence[Mapping[str, Any]], found: Sequence[Plugin]) -> l
         if plugin.kind != KINDS[BACKENDS]:
             seen.append(plugin)
             continue
-        adapter = told.pop(plugin.plugin, {"status": "", "reason": ""})
+        adapter = told.pop(plugin.plugin, {"status": "", "reason": "", "moved": ""})
         seen.append(
             msgspec.structs.replace(
                 plugin,
                 loads=f"no: {adapter['reason']}" if adapter["reason"] else plugin.loads,
                 enabled="yes" if adapter["status"] == "enabled" else "no",
+                moved=adapter["moved"],
             )
         )
     seen += [
@@ -96,13 +108,18 @@ def seen_by(adapters: Sequence[Mapping[str, Any]], found: Sequence[Plugin]) -> l
             kind=KINDS[BACKENDS],
             loads=f"no: {adapter['reason']}" if adapter["reason"] else "yes",
             enabled="yes" if adapter["status"] == "enabled" else "no",
+            moved=adapter["moved"],
         )
         for name, adapter in told.items()
     ]
     return seen
 
 
-def _loads(point: EntryPoint, limit_s: float) -> str:
+def _loads(point: EntryPoint | None, placement: Placement | None, limit_s: float) -> str:
+    if point is None:
+        return "no: not installed"
+    if placement is not None and not placement.worker:
+        return f"no: {placement.told(point.name)}"
     try:
         load(point, limit_s)
     except NotLoaded as problem:

@@ -1,7 +1,7 @@
 """Finding adapters by their entry points.
 
-Only configured adapters load (or all installed ones without a configuration), one by one; one that is missing,
-broken or hangs is reported by name and reason and takes nothing else down, not even if it exits at import.
+Only adapters that somebody names load, one by one; one that is missing, broken or hangs is reported by name and
+reason and takes nothing else down, not even if it exits at import.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def installed() -> dict[str, EntryPoint]:
 
 
 async def discover(
-    names: Sequence[str] = (), limit_s: float = IMPORT_LIMIT_S
+    names: Sequence[str], limit_s: float = IMPORT_LIMIT_S
 ) -> tuple[list[Adapter], list[AdapterUnavailable]]:
-    """Adapters by the names of their entry points; all installed ones if none are named.
+    """Adapters by the names of their entry points.
 
     Answers those that could be made, and why the others could not.
     """
     adapters: list[Adapter] = []
     problems: list[AdapterUnavailable] = []
-    for name in names or sorted(installed()):
+    for name in names:
         try:
             adapters.append(await made(name, limit_s))
         except AdapterUnavailable as problem:

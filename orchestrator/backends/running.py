@@ -24,6 +24,7 @@ import structlog
 from orchestrator.backends.capabilities import Capabilities
 from orchestrator.backends.guarding import Outcome, guarded_batch
 from orchestrator.backends.hosting import NotHostable, origin_of, run_hosted
+from orchestrator.backends.placements import Placements
 from orchestrator.backends.threads import Thread, called, lane_thread
 from orchestrator.errors import AdapterUnavailable
 from orchestrator.foreign import apart
@@ -39,14 +40,19 @@ log = structlog.get_logger()
 HANG_S: Final = 30.0
 
 
-def bind(adapter: Adapter, context: AdapterContext, *, move: bool) -> None:
+def bind(adapter: Adapter, context: AdapterContext, *, move: bool, placements: Placements | None = None) -> None:
     """See `Execution.bind`; also for an adapter that opens and serves another one."""
-    adapter._execution.bind(context, move=move)
+    adapter._execution.bind(context, move=move, placements=placements)
 
 
 def move(adapter: Adapter, reason: str) -> bool:
     """See `Execution.move`."""
     return adapter._execution.move(reason)
+
+
+def movable(adapter: Adapter) -> bool:
+    """Whether `move` would move it, or has."""
+    return adapter._execution.movable
 
 
 def made_by(adapter: Adapter, entry_point: str) -> None:
@@ -72,9 +78,13 @@ class Execution:
         self._origin = ""
         self._obstacle = "it is not served by a host"
         self._complained = False
+        self._placements: Placements | None = None
 
-    def bind(self, context: AdapterContext, *, move: bool) -> None:
-        """Tell what the adapter is opened with, and whether it may be moved.
+    def bind(self, context: AdapterContext, *, move: bool, placements: Placements | None = None) -> None:
+        """Tell what the adapter is opened with, and whether it may be moved; one that was moved before is so again.
+
+        Args:
+            placements: Where moves are remembered; None where nobody does.
 
         Raises:
             AdapterUnavailable: It asks for worker processes and cannot run there.
@@ -85,6 +95,14 @@ class Execution:
             if not self._origin:
                 raise AdapterUnavailable(self.adapter.name, f"no run in a worker process: {self._obstacle}")
             self.hosted = True
+        if placements is not None and not self.hosted and (known := placements.of(self.adapter.name)) is not None:
+            self.move(known.reason)
+        self._placements = placements
+
+    @property
+    def movable(self) -> bool:
+        """Whether further runs can go to worker processes."""
+        return self.hosted or not self._obstacle
 
     def _obstacle_to(self, move: bool) -> str:
         """Why the adapter cannot be moved; empty where it can."""
@@ -99,12 +117,14 @@ class Execution:
         return ""
 
     def move(self, reason: str) -> bool:
-        """Have further runs go to worker processes; answers whether they do."""
+        """Have further runs go to worker processes, in later lives too; answers whether they do."""
         if self.hosted:
             return True
         if not self._obstacle:
             self.hosted = True
             log.warning("adapter moved to worker processes", adapter=self.adapter.name, reason=reason)
+            if self._placements is not None:
+                self._placements.put(self.adapter.name, reason, worker=True)
         elif not self._complained:
             self._complained = True
             log.warning("adapter stays in the server process", adapter=self.adapter.name, reason=self._obstacle)

@@ -8,7 +8,8 @@ line.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import anyio
@@ -183,19 +184,23 @@ class Dispatcher:
         self.lines = self.lines | added
         return list(added)
 
-    async def recover(self, backends: Collection[str] | None = None) -> None:
+    async def recover(
+        self, backends: Collection[str] | None = None, *, lost: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         """Put back what an earlier instance, or an earlier adapter, had started, unless its adapter still runs it.
 
         Args:
             backends: Whose jobs; None for all, also those that nobody serves.
+            lost: Attempts that ended an earlier instance themselves: the number by job.
         """
         await recover(
             self.lines,
             self._store,
             self._apply,
             clock=self._clock,
-            lease_s=self._settings.lease_s,
+            settings=self._settings,
             backends=backends,
+            lost=lost,
         )
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
