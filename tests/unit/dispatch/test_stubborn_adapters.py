@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestrator import foreign
-from orchestrator.backends import registry
+from orchestrator.backends import registry, running
 from orchestrator.backends.abc import AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
 from orchestrator.dispatch import supervising
 from orchestrator.events import EventKind
@@ -183,3 +183,53 @@ async def test_an_in_process_hook_that_does_not_end_is_left_behind(monkeypatch: 
             await stubborn.entered.wait()
     assert [entry["what"] for entry in logs if "is left behind" in entry["event"]] == ["in-process hook"]
     stubborn.enough.set()
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_runs_that_go_on_hold_their_lanes_and_people_are_told(concurrency: int) -> None:
+    """A backend never runs more than it declared. When all lanes hang it is unavailable, till one is through."""
+
+    class Wide(Stubborn):
+        def capabilities(self) -> Sequence[Capabilities]:
+            return [Capabilities(backend="stubborn", qubits=8, concurrency=concurrency)]
+
+    adapter, clock = Wide("run"), ManualClock()
+    with capture_logs() as logs, anyio.fail_after(LIMIT_S):
+        async with serving(adapter, clock=clock, run_limit_s=2.0, lease_s=9.0) as service:
+            hanging = [await submit(service) for _ in range(concurrency)]
+            for job in hanging:
+                await adapter.entered.wait()
+                await clock.advanced(4.0)
+                assert (await service.wait(job.id)).outcome.failure is not None
+            waiting = await submit(service)
+            assert service.backends.state("stubborn").status == "available"
+            await clock.advanced(running.HANG_S + 2.0)
+            state = service.backends.state("stubborn")
+            assert (state.status, state.reason) == ("unavailable", "runs that were ended do not return")
+            assert (await service.get(waiting.id)).status is JobStatus.READY
+            adapter.enough.set()
+            assert (await service.wait(waiting.id)).status is JobStatus.COMPLETED
+            assert service.backends.state("stubborn").status == "available"
+            assert [(await service.get(job.id)).status for job in hanging] == [JobStatus.FAILED] * concurrency
+    told = [entry["event"] for entry in logs]
+    assert told.count("adapter goes on with a run that was ended") == concurrency
+    assert told.count("adapter stays in the server process") == 1
+
+
+async def test_an_adapter_that_goes_on_is_moved_where_it_can_be() -> None:
+    """Its lane is another's then: the backend goes on, whatever becomes of the old run."""
+    adapter, clock = Stubborn("run"), ManualClock()
+    with capture_logs(), anyio.fail_after(LIMIT_S):
+        async with serving(adapter, clock=clock, run_limit_s=2.0) as service:
+            execution = adapter._execution
+            execution._obstacle = ""
+            job = await submit(service)
+            await adapter.entered.wait()
+            await clock.advanced(4.0)
+            await service.wait(job.id)
+            await clock.advanced(running.HANG_S + 2.0)
+            assert execution.hosted
+            adapter.member = ""  # the next run is well; it is run here, for want of worker processes
+            assert (await service.wait((await submit(service)).id)).status is JobStatus.COMPLETED
+            adapter.enough.set()
+            assert (await service.wait((await submit(service)).id)).status is JobStatus.COMPLETED
