@@ -7,7 +7,8 @@ still there when that is over, because the loop stands still or the interpreter 
 force: what was acknowledged is in the store, which a kill cannot harm. The second signal does not wait for that.
 
 An event loop that stands still for good cannot be saved, and the watchdog has remembered why it stands. The process
-then becomes a new one (`os.execve`): it keeps its pid and its port, and the kernel ends all of its threads.
+then becomes a new one (`os.execve`): it keeps its pid, its port and the lock of its data folder, and the kernel ends
+all of its threads.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, Final, Self
 import structlog
 
 from orchestrator.backends.abc import Adapter
+from orchestrator.datafolder import adopt, hand_on
 from orchestrator.dispatch.watchdog import Blocker, blocker
 from orchestrator.signals import SIGINT, SIGTERM, Hearing
 
@@ -32,9 +34,9 @@ log = structlog.get_logger()
 
 #: The exit code of a process that was ended by force, or could not start anew.
 FORCED: Final = 4
-#: For closing, beyond the time that running attempts have: with the default of those, ten seconds are not used up.
-CLOSING_S: Final = 6.5
-#: Names the port in the environment of a process that was started anew; 0 if it did not listen before.
+#: For closing, beyond the time that running attempts have: with the default of those, nine seconds in all.
+CLOSING_S: Final = 6.0
+#: In the environment of a process that was started anew: the port, 0 if it did not listen before, and its locks.
 AGAIN: Final = "ORCHESTRATOR_AGAIN"
 #: Longest wait for writing a line of the log, which the thread that hangs may keep from us.
 _LOG_S: Final = 1.0
@@ -113,7 +115,7 @@ class Ending:
         if self.begun:
             return
         _tell("critical", "starting anew", **_place(found))
-        environment = {**os.environ, AGAIN: str(self.port)}
+        environment = {**os.environ, AGAIN: " ".join(map(str, (self.port, *hand_on())))}
         try:
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - our own command
         except OSError as error:
@@ -126,9 +128,11 @@ def resumed() -> int | None:
 
     The worker processes of that life, which are about to end, are waited for.
     """
-    port = os.environ.pop(AGAIN, None)
-    if port is None or not port.isdecimal():
+    words = os.environ.pop(AGAIN, "").split()
+    if not words:
         return None
+    port, *locks = map(int, words)
+    adopt(locks)
     deadline = time.monotonic() + _REAP_S
     while time.monotonic() < deadline:
         try:
@@ -137,7 +141,7 @@ def resumed() -> int | None:
             break
         if not ended:
             threading.Event().wait(0.01)
-    return int(port)
+    return port
 
 
 def _place(found: Blocker | None) -> dict[str, Any]:
