@@ -7,12 +7,13 @@ random id made with the log, so that a cursor of a restored or different log is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from orchestrator.errors import InvalidCursor
+from orchestrator.errors import InvalidCursor, InvalidRequest
 from orchestrator.lifecycle import Cause, JobStatus
 
 
@@ -30,12 +31,37 @@ class EventKind(StrEnum):
     JOB_DELETED = "job.deleted"
     BACKEND_CALIBRATED = "backend.calibrated"
     BACKEND_CHANGED = "backend.changed"
+    BUDGET_REFUSED = "budget.refused"
+    """A job has failed because it would cost more than may be spent; told beside its `JOB_FAILED`."""
+    BUDGET_EXHAUSTED = "budget.exhausted"
+    """A session has spent what its jobs may cost, and has ended."""
     HOOK_TEST = "hook.test"
     """Sent to a hook when somebody tries it; never in the log."""
 
 
+#: Kinds of events the log holds; those of hooks are told to hooks alone.
+LOGGED: Final = tuple(kind for kind in EventKind if not kind.startswith("hook."))
+#: What stands for all kinds of a family, such as ``job.*``.
+FAMILIES: Final = {
+    f"{family}.*": frozenset(kind for kind in LOGGED if kind.startswith(f"{family}."))
+    for family in dict.fromkeys(kind.partition(".")[0] for kind in LOGGED)
+}
 KIND_OF: dict[Cause, EventKind] = {cause: EventKind(f"job.{cause}") for cause in Cause}
 CAUSE_OF: dict[EventKind, Cause] = {kind: cause for cause, kind in KIND_OF.items()}
+
+
+def kinds_named(names: Iterable[str], field: str = "kind") -> frozenset[EventKind]:
+    """Kinds of the log by their names and those of families.
+
+    Raises:
+        InvalidRequest: One is neither; names `field`.
+    """
+    found: set[EventKind] = set()
+    for name in names:
+        if name not in LOGGED and name not in FAMILIES:
+            raise InvalidRequest(f"{field} must be one of {', '.join((*LOGGED, *FAMILIES))}", fields=(field,))
+        found |= FAMILIES.get(name) or {EventKind(name)}
+    return frozenset(found)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -43,7 +69,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     Attributes:
         sequence: Place in the log, from 1, without holes.
-        job_id: The job, or None for events of a backend.
+        job_id: The job, or None for events of a backend or of a session's budget.
         before: Status before; None for a submit. `after`: status after. Both equal the current status for
             kinds that do not move a job.
         at: Wall time of the commit's request, Unix milliseconds.

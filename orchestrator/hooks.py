@@ -59,6 +59,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         due_at: Not to be tried earlier.
         settled_at: When it was delivered or given up.
         detail: What the last attempt came to.
+        batch: The digest it belongs to, by the id of its first delivery, from before the first attempt on; None
+            until then, and where a channel sends each delivery alone.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     due_at: int = 0
     settled_at: int | None = None
     detail: str = ""
+    batch: str | None = None
 
 
 class DeliveryAttempt(msgspec.Struct, frozen=True, kw_only=True):

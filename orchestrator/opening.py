@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 #: At a stop, time for running attempts, beyond the drain limit of the settings, and to put the rest back.
 CLOSE_LIMIT_S: Final = 10.0
-#: At a stop, time for deliveries and in-process hooks under way.
+#: At a stop, time for deliveries under way, and as much again for in-process hooks.
 NOTIFY_LIMIT_S: Final = 2.0
 
 
@@ -116,18 +116,22 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     project = await accounts.open()
     count = settings.workers.count or os.cpu_count() or 1
     workers = await stack.enter_async_context(WorkerPool(count, clock))
-    stats = QueueStats(await store.waiting())
+    stats = QueueStats()
+    await stats.load(store)
     bus.subscribe(stats.notice)
     standings = Standings(store, clock)
     await standings.open()
-    dispatcher = Dispatcher(store, settings.dispatch, clock, wanted.rng, apply=store.apply, standings=standings)
+    dispatcher = Dispatcher(
+        store, settings.dispatch, clock, wanted.rng, stats=stats, apply=store.apply, standings=standings
+    )
     backends = Backends(store, clock, standings, queued=stats.of, running=dispatcher.busy)
     placements = Placements(wanted.data, clock.now_ms)
     stack.enter_context(watching(backends, settings.dispatch, placements, wanted.on_stuck))
     stack.push_async_callback(backends.aclose)
     contexts = partial(_contexts, workers, placements, wanted)
     await _open_backends(backends, placements, await contexts(settings), wanted)
-    if wanted.adapters is None or wanted.adapters:  # without any, this life only looks
+    looks_only = wanted.adapters is not None and not wanted.adapters
+    if not looks_only:
         standings.retire(standings.before().difference(backends.names()), "no adapter serves it")
     dispatcher.add(backends.served())
     fleet = Fleet(
@@ -138,7 +142,11 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     stack.callback(recent.close)
     store.claim = dispatcher.claim
     hooks = await notifier.open(
-        wanted.new_id, project=project.id, project_of=accounts.project, result_of=wanted.result_of
+        wanted.new_id,
+        project=project.id,
+        project_of=accounts.project,
+        result_of=wanted.result_of,
+        resolve=str if looks_only else backends.resolve,  # who has loaded no adapters cannot judge names
     )
     stack.push_async_callback(notifier.aclose)
     await dispatcher.recover(lost=placements.lost())
@@ -225,9 +233,9 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
                 with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                     await parts.fleet.aclose()
                     await parts.dispatcher.drain()
-                with anyio.move_on_after(NOTIFY_LIMIT_S, shield=True):
-                    await parts.notifier.drain()
-                    await wanted.listeners.drain()
+                for drain in parts.notifier.drain, wanted.listeners.drain:
+                    with anyio.move_on_after(NOTIFY_LIMIT_S, shield=True):
+                        await drain()
     finally:
         with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
             await parts.dispatcher.put_back()

@@ -44,11 +44,12 @@ from orchestrator.fleet import Fleet
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, Page, Project, Result
 from orchestrator.notify.abc import Channel
-from orchestrator.notify.listeners import F, Listener, Listeners, kinds_of
+from orchestrator.notify.listeners import F, Listener, Listeners, checked, kinds_of
 from orchestrator.notify.service import Hooks
 from orchestrator.opening import Wanted, opened, running, store_for
 from orchestrator.sessions import Sessions
 from orchestrator.settings import Settings
+from orchestrator.snapshot import snapshot
 from orchestrator.storage.abc import Idempotency, JobFilter, Report, Store, Submit
 from orchestrator.storage.ledger import cancellation, deletion
 from orchestrator.subscription import LATEST, EventLog, FeedItem, Selection
@@ -292,9 +293,13 @@ class Orchestrator(AsyncContextManagerMixin):
         """How long a waiting job will probably wait; None where it does not wait or nothing is predicted."""
         return self._dispatcher.predicted_wait_ms(job)
 
-    def forecast(self) -> Iterator[Place]:
-        """The places of waiting jobs, backend by backend; see `dispatch.forecast`."""
-        return self._dispatcher.forecast()
+    def forecast(self, most: int | None = None) -> Iterator[Place]:
+        """The places of ready jobs, backend by backend, or the first so many of each; see `dispatch.forecast`."""
+        return self._dispatcher.forecast(most)
+
+    def places_of(self, names: Collection[str], most: int) -> Iterator[Place]:
+        """The places of ready jobs by id, and of the first `most` of each parent's children and each session's jobs."""
+        return self._dispatcher.places_of(names, most)
 
     # -- stopping -----------------------------------------------------------------------
 
@@ -444,20 +449,28 @@ class Orchestrator(AsyncContextManagerMixin):
         Args:
             cursor: A cursor of an earlier item, ``earliest`` or ``latest``.
             jobs, sessions, kinds, backends: Only events of these jobs (a parent stands for its children too), of jobs
-                of these sessions, of these kinds, of these backends.
+                of these sessions, of these kinds or families such as ``job.*``, of these backends.
+
+        Where retention has removed events, ``earliest`` begins with a `subscription.Gap`.
 
         Raises:
+            InvalidRequest: There is no such kind or backend; at once.
             InvalidCursor: Not a cursor of this log.
             CursorExpired: Retention has removed events after it.
         """
-        chosen = Selection(
+        chosen = Selection.of(
             project or self.project.id,
-            jobs=frozenset(jobs),
-            sessions=frozenset(sessions),
-            kinds=frozenset(kinds),
-            backends=frozenset(backends),
+            jobs=jobs,
+            sessions=sessions,
+            kinds=kinds,
+            backends=backends,
+            resolve=self.backends.resolve,
         )
-        return self.event_log.read(cursor, chosen)
+        return self.event_log.read(cursor, chosen, self.snapshot)
+
+    async def snapshot(self, selection: Selection) -> dict[str, Any]:
+        """Where things stand, for a reader whose events are gone; see `orchestrator.snapshot`."""
+        return await snapshot(self.store, self.backends, selection)
 
     @overload
     def on(self, kind: str | Collection[str]) -> Callable[[F], F]: ...
@@ -466,7 +479,8 @@ class Orchestrator(AsyncContextManagerMixin):
     def on(self, kind: str | Collection[str], function: F) -> F: ...
 
     def on(self, kind: str | Collection[str], function: Listener | None = None) -> Any:
-        """Call a coroutine function with every committed event of a kind, or of several, of all projects.
+        """Call a coroutine function with every committed event of a kind, or of several or a family such as
+        ``job.*``, of all projects.
 
         As a decorator, ``@orchestrator.on("job.completed")``, or with the function as second argument; before
         the orchestrator is entered or after. Functions run outside of any transition, each with a bounded queue and
@@ -474,11 +488,12 @@ class Orchestrator(AsyncContextManagerMixin):
 
         Raises:
             InvalidRequest: There is no event of that kind.
+            TypeError: The function is no coroutine function.
         """
         kinds = kinds_of(kind)
 
         def register(function: F) -> F:
-            self._listeners.add(kinds, function)
+            self._listeners.add(kinds, checked(function))
             return function
 
         return register if function is None else register(function)

@@ -105,7 +105,7 @@ class Drafter:
         if request.noise is not None:
             request = replace(request, noise=_noise_of(request))
         _check_request(request, capabilities)
-        if sum(len(circuit.gates) + 1 for circuit in request.circuits) > INLINE_GATES:
+        if sum([len(circuit.gates) + 1 for circuit in request.circuits]) > INLINE_GATES:
             measured = await anyio.to_thread.run_sync(measure, request.circuits, request.multi)
         else:
             measured = measure(request.circuits, request.multi)

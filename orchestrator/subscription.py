@@ -8,13 +8,13 @@ slow at nobody's cost but its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.bus import Bus
-from orchestrator.errors import CursorExpired, InvalidCursor, Unavailable
-from orchestrator.events import Cursor, Event
+from orchestrator.errors import CursorExpired, InvalidCursor, InvalidRequest, Unavailable
+from orchestrator.events import Cursor, Event, kinds_named
 from orchestrator.storage.abc import Committed, Store
 
 EARLIEST: Final = "earliest"
@@ -43,6 +43,38 @@ class Selection:
     kinds: frozenset[str] = frozenset()
     backends: frozenset[str] = frozenset()
     sessions: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        project_id: str | None,
+        *,
+        jobs: Collection[str] = (),
+        sessions: Collection[str] = (),
+        kinds: Collection[str] = (),
+        backends: Collection[str] = (),
+        resolve: Callable[[str], str],
+    ) -> Selection:
+        """What was asked for by name.
+
+        Args:
+            kinds: Kinds, and families such as ``job.*``.
+            backends: Names of backends, aliases too.
+            resolve: The full name of a backend.
+
+        Raises:
+            InvalidRequest: A name is empty, of no kind or of no backend; `BackendNotFound` is such.
+        """
+        for field, names in (("job", jobs), ("session", sessions), ("kind", kinds), ("backend", backends)):
+            if not all(names):
+                raise InvalidRequest(f"{field} must not be empty", fields=(field,))
+        return cls(
+            project_id,
+            jobs=frozenset(jobs),
+            sessions=frozenset(sessions),
+            kinds=frozenset(kinds_named(kinds)),
+            backends=frozenset(map(resolve, backends)),
+        )
 
     def matches(self, event: Event) -> bool:
         """Whether the reader wants this one."""
@@ -75,7 +107,26 @@ class Live:
     cursor: str
 
 
-FeedItem = Delivered | Live
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Retention has removed events up to the cursor; what follows begins there. The snapshot tells where things stand.
+
+    It is newer than the cursor: events after it may tell what the snapshot shows already.
+    """
+
+    cursor: str
+    snapshot: dict[str, Any]
+
+
+FeedItem = Delivered | Live | Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a reader begins, and whether events before that are gone that it wanted."""
+
+    sequence: int
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,24 +205,24 @@ class EventLog:
 
         return unlisten
 
-    async def position(self, cursor: str) -> int:
-        """The sequence a cursor stands at.
+    async def start(self, cursor: str) -> Start:
+        """Where a cursor stands; `EARLIEST` at the oldest event behind which there is no hole.
 
         Raises:
             InvalidCursor: Not a cursor of this log.
             CursorExpired: Retention has removed events after it.
         """
         if cursor == LATEST:
-            return self.newest
+            return Start(self.newest)
         horizon = await self._store.horizon()
         if cursor == EARLIEST:
-            return horizon
+            return Start(horizon, gone=horizon > 0)
         parsed = Cursor.parse(cursor)
         if parsed.epoch != self.epoch or parsed.sequence > self.newest:
             raise InvalidCursor
         if parsed.sequence < horizon:
             raise CursorExpired(self.last_cursor())
-        return parsed.sequence
+        return Start(parsed.sequence)
 
     async def batch(self, sequence: int, selection: Selection) -> Batch:
         """The next wanted events beyond a sequence, at most `PAGE`; never waits for new ones.
@@ -206,14 +257,22 @@ class EventLog:
             kinds=selection.kinds,
         )
 
-    async def read(self, cursor: str, selection: Selection) -> AsyncGenerator[FeedItem]:
+    async def read(
+        self, cursor: str, selection: Selection, snapshot: Callable[[Selection], Awaitable[dict[str, Any]]]
+    ) -> AsyncGenerator[FeedItem]:
         """Events after the cursor (also `EARLIEST`, `LATEST`), then live ones, until closed.
 
+        Args:
+            snapshot: Where the selected jobs stand, for a gap.
+
         Raises:
-            InvalidCursor, CursorExpired: See `position`; the latter also when retention overtakes a slow reader.
+            InvalidCursor, CursorExpired: See `start`; the latter also when retention overtakes a slow reader.
             Unavailable: The orchestrator was closed.
         """
-        sequence = await self.position(cursor)
+        start = await self.start(cursor)
+        sequence = start.sequence
+        if start.gone:
+            yield Gap(self.cursor(sequence), await snapshot(selection))
         announced = False
         while True:
             batch = await self.batch(sequence, selection)

@@ -78,7 +78,8 @@ class Streams:
     async def live(self, call: Call) -> web.StreamResponse:
         """Tell what jobs came to as they end, from now on: JSON objects, one a line; empty lines between show life."""
         log, project = call.orchestrator.event_log, call.project
-        wanted = Selection(project, kinds=_ENDS, backends=frozenset(Query(call).texts("backend")))
+        chosen = map(call.orchestrator.backends.resolve, Query(call).texts("backend"))
+        wanted = Selection(project, kinds=_ENDS, backends=frozenset(chosen))
         wake, sequence = asyncio.Event(), log.newest
         self._open[wake] = None if call.principal is None else call.principal.key_id
         unlisten = log.listen(lambda _: wake.set())

@@ -53,12 +53,16 @@ class Access(Enum):
 
 
 class Route(NamedTuple):
-    """One row of a route table; `path` is relative to the surface's prefix."""
+    """One row of a route table; `path` is relative to the surface's prefix.
+
+    `pages`: scripts of pages of the allowed origins may read its answers.
+    """
 
     method: str
     path: str
     access: Access
     handle: Handler
+    pages: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,14 @@ def check_origin(request: web.Request, origins: Collection[str]) -> None:
         raise OriginNotAllowed
 
 
+def shared(request: web.Request, origins: Collection[str]) -> dict[str, str]:
+    """The headers by which a browser lets the asking page read an answer: one of the allowed origins, by name."""
+    headers = {"Vary": "Origin"}
+    if (origin := request.headers.get("Origin")) in origins and origin is not None:
+        headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": REQUEST_ID}
+    return headers
+
+
 def endpoint(route: Route, context: Context, *, vendor: bool, label: str) -> Endpoint:
     """The aiohttp handler of a route.
 
@@ -231,6 +243,8 @@ def endpoint(route: Route, context: Context, *, vendor: bool, label: str) -> End
             response = answer(Internal(), vendor=vendor, code=not codeless(request))
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
+            if route.pages:
+                response.headers.update(shared(request, context.origins))
         counts[label, route.method, response.status] += 1
         return response
 

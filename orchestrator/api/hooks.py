@@ -9,6 +9,8 @@
 ``GET /{id}/log``                            ``limit``, ``before`` -> ``{"attempts", "next"}``, latest first
 ``GET /{id}/deliveries``                     ``state`` (``dead``, ``pending``), ``limit`` -> ``{"deliveries"}``
 ``POST /{id}/redeliver``                     ``{"delivery"}``, or nothing for all dead ones -> ``{"redelivered"}``
+``POST /{id}/rotate``                        a new secret beside the old one -> ``{"id", "secret"}``;
+                                             ``{"finish": true}`` drops the old one -> ``{"id", "secret": null}``
 ===========================================  ================================================================
 """
 
@@ -56,9 +58,14 @@ class _Redeliver(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     delivery: str | None = None
 
 
+class _Rotate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    finish: bool = False
+
+
 _decode_new = decoder(_New)
 _decode_changes = decoder(_Changes)
 _decode_redeliver = decoder(_Redeliver)
+_decode_rotate = decoder(_Rotate)
 
 
 def routes(access: Access, project_of: ProjectOf) -> tuple[Route, ...]:
@@ -80,6 +87,7 @@ def routes(access: Access, project_of: ProjectOf) -> tuple[Route, ...]:
         route("GET", "/{id}/log", _log),
         route("GET", "/{id}/deliveries", _deliveries),
         route("POST", "/{id}/redeliver", _redeliver),
+        route("POST", "/{id}/rotate", _rotate),
     )
 
 
@@ -147,3 +155,13 @@ async def _redeliver(call: Call, project: str) -> web.Response:
     wanted = await call.read_optional(_decode_redeliver, _Redeliver())
     number = await call.orchestrator.hooks.redeliver(call.part("id"), wanted.delivery, project=project)
     return reply({"redelivered": number})
+
+
+async def _rotate(call: Call, project: str) -> web.Response:
+    wanted = await call.read_optional(_decode_rotate, _Rotate())
+    hooks, hook_id = call.orchestrator.hooks, call.part("id")
+    if wanted.finish:
+        await hooks.finish_rotation(hook_id, project=project)
+        return reply({"id": hook_id, "secret": None})
+    _, secret = await hooks.rotate(hook_id, project=project)
+    return reply({"id": hook_id, "secret": secret})

@@ -51,8 +51,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, eq=False, dict=True):
     """One execution of a job, as an adapter sees it.
 
     Attributes:

@@ -197,9 +197,10 @@ class Backends:
         Raises:
             BackendNotFound: There is no such backend.
         """
-        for candidate in (name, f"qpu.{name}"):
-            if candidate in self._by_name:
-                return candidate
+        if name in self._by_name:
+            return name
+        if (full := f"qpu.{name}") in self._by_name:
+            return full
         raise BackendNotFound(name, tuple(self._by_name))
 
     def accepting(self, backend: str) -> Capabilities:

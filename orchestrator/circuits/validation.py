@@ -166,7 +166,7 @@ def validate(circuits: Sequence[Circuit], *, multi: bool, root: str = "input") -
     """
     place = f"{root}.circuits" if multi else root
     try:
-        check_size(len(circuits), sum(cost(circuit.gates) for circuit in circuits))
+        check_size(len(circuits), sum([cost(circuit.gates) for circuit in circuits]))
     except InvalidRequest as error:
         raise located(error, place if multi else f"{root}.circuit") from None
     for number, circuit in enumerate(circuits):
@@ -179,12 +179,13 @@ def validate(circuits: Sequence[Circuit], *, multi: bool, root: str = "input") -
 def _check_circuit(circuit: Circuit) -> None:
     check_qubits(circuit.qubits)
     check_registers(circuit)
+    rows, qubits = GATES[circuit.gateset], circuit.qubits
     for number, gate in enumerate(circuit.gates):
         try:
-            row = GATES[circuit.gateset].get(gate.name)
+            row = rows.get(gate.name)
             if row is None:
                 raise unknown_gate(gate.name, circuit.gateset)
-            check_gate(gate, row, circuit.qubits)
+            check_gate(gate, row, qubits)
         except InvalidRequest as error:
             raise located(error, f"circuit[{number}]") from None
 

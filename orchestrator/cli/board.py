@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,6 +35,7 @@ class Row:
         reached: Wall time at which each status was reached last, Unix milliseconds.
         progress: How far it is while it runs, 0 to 1, as far as its backend tells; and when it was so far.
         place: Where it stands in line while it waits.
+        known: The server was asked for the job; else `job` has what events say, and no more.
     """
 
     job: JobInfo
@@ -43,6 +44,7 @@ class Row:
     reached: dict[JobStatus, int] = field(default_factory=dict)
     progress: tuple[float, int] | None = None
     place: FeedPlace | None = None
+    known: bool = True
 
     def since_submit(self, *statuses: JobStatus) -> float | None:
         """Milliseconds from the submit to the first of the statuses that was reached."""
@@ -65,12 +67,10 @@ class Row:
         return max(0.0, (at - started) * (1 / fraction - 1) - (now_ms - at))
 
 
-def fraction(event: FeedEvent) -> float | None:
-    """How far a job is, 0 to 1: what its backend tells, or for a parent how many children have ended."""
-    data = event.data or {}
-    if data.get("total"):
-        return float(data["done"] / data["total"])
-    return data.get("fraction")
+def named(job: JobInfo) -> str:
+    """What a job is called on the board; children stand indented under their parent."""
+    name = job.name or f"…{job.id[-8:]}"
+    return f"  {name}" if job.parent_job_id else name
 
 
 class Board:
@@ -83,10 +83,9 @@ class Board:
         self._spinner = Spinner("dots", style=STYLES[JobStatus.STARTED])
 
     def add(self, jobs: Iterable[JobInfo]) -> None:
-        """Show more jobs; children stand indented under their parent."""
+        """Show more jobs."""
         for job in jobs:
-            name = job.name or f"…{job.id[-8:]}"
-            self.rows.setdefault(job.id, Row(job, f"  {name}" if job.parent_job_id else name))
+            self.rows.setdefault(job.id, Row(job, named(job)))
 
     def notice(self, event: FeedEvent) -> None:
         """Take in an event; those of other jobs are ignored."""
@@ -94,7 +93,7 @@ class Board:
         if row is None or event.after is None:
             return
         if event.kind == "job.progress":
-            through = fraction(event)
+            through = event.fraction
             row.progress = None if through is None else (through, event.at)
         elif event.after is not row.status or not row.reached:
             row.reached[event.after] = event.at
@@ -110,16 +109,20 @@ class Board:
             row.place = place
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.drawn(list(self.rows.values()), options)
+
+    def drawn(self, rows: Sequence[Row], options: ConsoleOptions) -> Table:
+        """Rows as a table."""
         plain = options.ascii_only
         table = Table(box=ASCII if plain else SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False)
-        backend = min(_MOST_BACKEND, max((len(row.job.backend) for row in self.rows.values()), default=7))
+        backend = min(_MOST_BACKEND, max((len(row.job.backend) for row in rows), default=7))
         left = options.max_width - sum(_WIDTHS.values()) - backend - 3 * (len(_WIDTHS) + 1)  # dividers, padded
         table.add_column("job", no_wrap=True, overflow="ellipsis", max_width=max(_LEAST_NAME, left))
         table.add_column("backend", no_wrap=True, overflow="ellipsis", max_width=backend, style="bright_black")
         for title, width in _WIDTHS.items():
             table.add_column(title, no_wrap=True, justify="left" if title == "state" else "right", min_width=width)
         now_ms = self._clock.now_ms()
-        for row in self.rows.values():
+        for row in rows:
             table.add_row(
                 row.name,
                 row.job.backend,
@@ -128,7 +131,7 @@ class Board:
                 self._start(row, now_ms),
                 self._end(row, now_ms),
             )
-        yield table
+        return table
 
     def _state(self, row: Row, plain: bool) -> RenderableType:
         if row.status is JobStatus.STARTED and not plain:

@@ -10,7 +10,7 @@ from typing import Final
 from rich.live import Live
 from rich.text import Text
 
-from orchestrator.cli.board import Board, fraction
+from orchestrator.cli.board import Board
 from orchestrator.cli.output import STYLES, console, emit
 from orchestrator.client import (
     Client,
@@ -29,14 +29,14 @@ Show = Callable[[FeedFrame], None]
 
 #: Families beyond this many children are followed by their parents alone.
 _MOST_CHILDREN: Final = 16
-_FRAMES_PER_S: Final = 15
+FRAMES_PER_S: Final = 15
 _STANDINGS: Final = {"available": "green", "unavailable": "yellow", "retired": "red"}
 
 
 @contextmanager
 def live(board: Board) -> Iterator[Show]:
     """A table that moves in place."""
-    with Live(board, console=console(), refresh_per_second=_FRAMES_PER_S) as display:
+    with Live(board, console=console(), refresh_per_second=FRAMES_PER_S) as display:
 
         def show(frame: FeedFrame) -> None:
             if isinstance(frame, FeedEvent):
@@ -86,7 +86,7 @@ def line(event: FeedEvent, name: str | None = None) -> Text:
         text.append(f"  {name}", style="bold")
     if event.job_id and event.backend:
         text.append(f"  {event.backend}", style="bright_black")
-    if (through := fraction(event)) is not None:
+    if (through := event.fraction) is not None:
         text.append(f"  {100 * through:.0f} %")
     data = event.data or {}
     if status := data.get("status"):

@@ -24,7 +24,12 @@ def command() -> None:
 @command.command()
 @click.argument("channel")
 @click.argument("members", metavar="[MEMBER=VALUE]...", nargs=-1)
-@click.option("--kind", "kinds", multiple=True, help="Kind of event; repeatable.  [default: job.failed]")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    help="Kind of event, or a family such as 'job.*'; repeatable.  [default: job.failed]",
+)
 @click.option("--backend", help="Only of this backend.")
 @click.option("--tag", metavar="KEY[=VALUE]", help="Only jobs with this metadata.")
 @click.option("--name", metavar="PATTERN", help="Only jobs whose name matches, like 'vqe-*'.")
@@ -50,8 +55,8 @@ def add(
     from orchestrator.cli.output import emit  # noqa: PLC0415 - brings rich
 
     body: dict[str, Any] = {"channel": channel, "target": dict(_member(text) for text in members)}
-    given = {"kinds": list(kinds), "backend": backend, "tag": tag, "name": name, "children": children}
-    hook = _ask(target, "POST", "", body | {member: value for member, value in given.items() if value})
+    given = {"kinds": list(kinds) or None, "backend": backend, "tag": tag, "name": name, "children": children}
+    hook = _ask(target, "POST", "", body | {member: value for member, value in given.items() if value is not None})
     if as_json:
         emit(hook)
         return
@@ -163,6 +168,59 @@ def redeliver(hook_id: str, delivery_id: str | None, target: Target, as_json: bo
         emit(answer)
     else:
         click.echo(f"{answer['redelivered']} to deliver again")
+
+
+@command.command()
+@click.argument("hook_id", metavar="ID")
+@target_options
+@json_option
+def enable(hook_id: str, target: Target, as_json: bool) -> None:
+    """Turn a hook on again that was disabled, by hand or by its receiver (HTTP 410).
+
+    What was waiting for it then was given up; `hooks redeliver` delivers that.
+    """
+    _switch(target, hook_id, enabled=True, as_json=as_json)
+
+
+@command.command()
+@click.argument("hook_id", metavar="ID")
+@target_options
+@json_option
+def disable(hook_id: str, target: Target, as_json: bool) -> None:
+    """Turn a hook off; what it still had to deliver is given up."""
+    _switch(target, hook_id, enabled=False, as_json=as_json)
+
+
+def _switch(target: Target, hook_id: str, *, enabled: bool, as_json: bool) -> None:
+    from orchestrator.cli.output import emit  # noqa: PLC0415 - brings rich
+
+    hook = _ask(target, "PATCH", f"/{hook_id}", {"enabled": enabled})
+    if as_json:
+        emit(hook)
+    else:
+        click.echo(f"{'enabled' if enabled else 'disabled'} {hook['id']}")
+
+
+@command.command()
+@click.argument("hook_id", metavar="ID")
+@click.option("--finish", is_flag=True, help="End a rotation: the newest secret alone signs.")
+@target_options
+@json_option
+def rotate(hook_id: str, *, finish: bool, target: Target, as_json: bool) -> None:
+    """Give a webhook a new secret: both sign, until `hooks rotate --finish` drops the old one.
+
+    The new secret is shown now, and never again.
+    """
+    from orchestrator.cli.output import emit  # noqa: PLC0415 - brings rich
+
+    answer = _ask(target, "POST", f"/{hook_id}/rotate", {"finish": finish})
+    if as_json:
+        emit(answer)
+    elif finish:
+        click.echo(f"the newest secret alone signs for {answer['id']}")
+    else:
+        click.echo(answer["secret"])
+        click.echo("store it now, it cannot be shown again; the old one signs too until --finish", err=True)
 
 
 @command.command()

@@ -13,15 +13,17 @@ from orchestrator.cli.options import Target, json_option, target_options
 
 @click.command()
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
-@click.option("--cursor", default="latest", help="Without ids: begin after this cursor, or at the earliest event.")
+@click.option("--cursor", help="Without ids: print events, a line each, after this cursor, 'earliest' or 'latest'.")
 @click.option("--session", "sessions", metavar="ID", multiple=True, help="Without ids: only jobs of this session.")
 @target_options
 @json_option
-def command(job_ids: tuple[str, ...], target: Target, cursor: str, sessions: tuple[str, ...], as_json: bool) -> int:
+def command(
+    job_ids: tuple[str, ...], target: Target, cursor: str | None, sessions: tuple[str, ...], as_json: bool
+) -> int:
     """Watch jobs until all have ended; exit 1 unless all completed.
 
-    Without ids: follow every event of the project, or of sessions, until interrupted. With --json each line is one
-    frame of the feed.
+    Without ids: a live table of what runs, waits and has just ended in the project, or in sessions, until interrupted.
+    In a pipe, or from a --cursor on, a line for each event; with --json each line is one frame of the feed.
     """
     if job_ids:
         return asyncio.run(_jobs(target, job_ids, as_json=as_json))
@@ -42,11 +44,17 @@ async def _jobs(target: Target, job_ids: tuple[str, ...], *, as_json: bool) -> i
     return DONE if all(job.status is JobStatus.COMPLETED for job in ended) else NO
 
 
-async def _project(target: Target, cursor: str, sessions: tuple[str, ...], *, as_json: bool) -> None:
+async def _project(target: Target, cursor: str | None, sessions: tuple[str, ...], *, as_json: bool) -> None:
     from orchestrator.cli.board import Board  # noqa: PLC0415 - brings rich
     from orchestrator.cli.following import documents, lines  # noqa: PLC0415 - brings rich
+    from orchestrator.cli.output import console  # noqa: PLC0415 - brings rich
+    from orchestrator.cli.overview import watch  # noqa: PLC0415 - brings rich
 
-    async with target.client(run=True) as client, aclosing(client.events(cursor, sessions=sessions)) as frames:
-        with documents(Board()) if as_json else lines(Board()) as show:
-            async for frame in frames:
-                show(frame)
+    async with target.client(run=True) as client:
+        if cursor is None and not as_json and console().is_terminal:
+            await watch(client, sessions)
+            return
+        async with aclosing(client.events(cursor or "latest", sessions=sessions)) as frames:
+            with documents(Board()) if as_json else lines(Board()) as show:
+                async for frame in frames:
+                    show(frame)

@@ -6,15 +6,23 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any, Final
 
 import aiohttp
+import anyio
 import msgspec
 
 from orchestrator.client.shapes import FeedFrame, FeedPlace, FeedUnavailable, Unreachable, read_frame
+from orchestrator.client.wire import PASSING
 from orchestrator.errors import CursorExpired
 
 PATH: Final = "/events/v1"
 _HEARTBEAT_S: Final = 30.0
+#: Longest handshake: a proxy that knows no websockets may never answer one.
+HANDSHAKE_S: Final = 10.0
 _CLOSED_KEY: Final = 4401
 _CLOSED_EXPIRED: Final = 4410
+
+
+#: Hears whether what happens is being told.
+Standing = Callable[[bool], None]
 
 
 async def follow(
@@ -25,6 +33,7 @@ async def follow(
     *,
     pause: Callable[[int, float | None], Awaitable[None]],
     asked_for: Callable[[int, Mapping[str, str] | None], float | None],
+    standing: Standing | None = None,
 ) -> AsyncGenerator[FeedFrame]:
     """Frames after the cursor, without end; see `orchestrator.client.Client.events`, whose errors these are.
 
@@ -36,16 +45,21 @@ async def follow(
         pause: Waits before the connection is made again; it is given how often in a row that has failed, and after
             how many seconds the server wants to see us again, if it says so.
         asked_for: Those seconds, by the status and the headers of an answer.
+        standing: Told True with each frame and False when the connection is lost.
     """
     failures, reached = 0, False
+    tell = standing or (lambda told: None)
     while True:
         params, wait_s = [("cursor", cursor), *wishes], None
         try:
-            async with session.ws_connect(root + PATH, params=params, heartbeat=_HEARTBEAT_S) as socket:
+            with anyio.fail_after(HANDSHAKE_S):
+                connection = await session.ws_connect(root + PATH, params=params, heartbeat=_HEARTBEAT_S)
+            async with connection as socket:
                 reached = True
                 while (message := await socket.receive()).type is aiohttp.WSMsgType.TEXT:
                     frame = read_frame(message.data)
                     failures = 0
+                    tell(True)
                     if frame is None:
                         continue
                     if not isinstance(frame, FeedPlace):
@@ -53,13 +67,17 @@ async def follow(
                     yield frame
             _refuse_end(socket.close_code, str(message.extra or ""))
         except aiohttp.WSServerHandshakeError as error:
-            # A server that is starting answers 5xx for a while; one that never let us in has no feed for us.
-            if not reached or (error.status < 500 and error.status != 429):
+            # A server that is starting or overrun lets us in later; another 5xx may pass too where we have been in.
+            if error.status not in PASSING and not (reached and error.status >= 500):
                 raise await _refusal(session, root, params, error.status) from None
             wait_s = asked_for(error.status, error.headers)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except TimeoutError as error:
+            if not reached:
+                raise FeedUnavailable(504, "feed_unavailable", "the handshake of the feed was not answered") from error
+        except aiohttp.ClientError as error:
             if not reached:
                 raise Unreachable(f"no server at {root}") from error
+        tell(False)
         failures += 1
         await pause(failures, wait_s)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
@@ -11,12 +10,10 @@ from uuid import uuid4
 import anyio
 import msgspec
 
-from orchestrator.client.feed import follow
+from orchestrator.client.feed import Standing, follow
 from orchestrator.client.shapes import (
     BackendInfo,
-    FeedEvent,
     FeedFrame,
-    FeedUnavailable,
     JobCost,
     JobInfo,
     JobList,
@@ -24,13 +21,13 @@ from orchestrator.client.shapes import (
     RemoteError,
     Unreachable,
 )
+from orchestrator.client.waiting import Waiter
 from orchestrator.client.wire import Wire
 from orchestrator.client.work import Work, job_body
-from orchestrator.errors import CursorExpired, JobCanceled, JobFailed, ResultNotReady
-from orchestrator.lifecycle import TERMINAL, JobStatus
+from orchestrator.errors import JobCanceled, JobFailed, ResultNotReady
+from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Failure, Result
 
-_POLL_CAP_S: Final = 2.0
 #: Submits that are under way together.
 _AT_ONCE: Final = 8
 
@@ -43,8 +40,8 @@ class Client(Wire):
     async def submit(self, work: Work, *, idempotency_key: str | None = None, **options: Any) -> str:
         """Submit a circuit, several (one parent), a request or a body of ``POST /v0.4/jobs``; answers the job's id.
 
-        A submit whose answer was lost is repeated under one idempotency key, so that it makes one job. A cloud
-        that knows no such keys may make two: give the client ``attempts=1`` there.
+        A submit that was not taken, or whose answer was lost, is repeated under one idempotency key, so that it makes
+        one job. At a cloud that knows no such keys a lost answer is an error: nothing is bought twice.
 
         Args:
             work: What to run.
@@ -52,7 +49,8 @@ class Client(Wire):
             options: Members of the body, such as ``backend``, ``shots``, ``name``, ``noise``.
 
         Raises:
-            RemoteError: The server refused it; Unreachable: it was not there (the outcome is then unknown).
+            RemoteError: The server refused it.
+            Unreachable: It was not there; where `sent` says so, the outcome is unknown, as with `OutcomeUnknown`.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         body = msgspec.json.encode(job_body(work, **options))
@@ -61,7 +59,7 @@ class Client(Wire):
             created: dict[str, Any] = await self.ask(dict[str, Any], "POST", "/v0.4/jobs", data=body, headers=headers)
             return str(created["id"])
 
-        return await self.persist(post, self.attempts)
+        return await self.persist(post, self.attempts, self.check_repeatable)
 
     async def submit_many(
         self, works: Sequence[Work], *, idempotency_key: str | None = None, **options: Any
@@ -143,7 +141,7 @@ class Client(Wire):
         return await self.ask(list[BackendInfo], "GET", "/v0.4/backends")
 
     async def wait(self, job_id: str, *, timeout_s: float | None = None) -> JobInfo:
-        """The job, once it has ended: told by the feed, or asked for now and then where there is none.
+        """The job, once it has ended: told by the feed, or asked for now and then while that tells nothing.
 
         A server that goes away meanwhile is waited for. Giving up waiting does nothing to the job.
 
@@ -152,31 +150,7 @@ class Client(Wire):
         """
         with anyio.fail_after(timeout_s):
             job = await self.get(job_id)
-            while not job.terminal:
-                try:
-                    job = await self._told(job_id)
-                except CursorExpired:
-                    job = await self.persist(partial(self.get, job_id))
-                except (FeedUnavailable, Unreachable):
-                    job = await self._poll(job_id)
-            return job
-
-    async def _told(self, job_id: str) -> JobInfo:
-        """The job, as soon as the feed says that it has ended, or that what it said is not all."""
-        async with aclosing(self.events(jobs=[job_id])) as frames:
-            while True:
-                frame = await anext(frames)
-                if not isinstance(frame, FeedEvent) or (frame.job_id == job_id and frame.after in TERMINAL):
-                    job = await self.persist(partial(self.get, job_id))
-                    if job.terminal:
-                        return job
-
-    async def _poll(self, job_id: str) -> JobInfo:
-        pauses = 0
-        while not (job := await self.persist(partial(self.get, job_id))).terminal:
-            pauses += 1
-            await self.pause(pauses, cap_s=_POLL_CAP_S)
-        return job
+            return job if job.terminal else await Waiter(self, job).ended()
 
     async def result(self, job_id: str, *, timeout_s: float | None = None) -> Result:
         """The result of a single-circuit job, once it has completed; see `results`."""
@@ -227,6 +201,7 @@ class Client(Wire):
         kinds: Collection[str] = (),
         backends: Collection[str] = (),
         places: bool = False,
+        standing: Standing | None = None,
     ) -> AsyncGenerator[FeedFrame]:
         """Committed events after the cursor, then live ones, without end; close it (`contextlib.aclosing`).
 
@@ -240,17 +215,27 @@ class Client(Wire):
             kinds: Only events of these kinds, or families such as ``job.*``.
             backends: Only events of these backends.
             places: Tell also where waiting jobs stand in line (`FeedPlace`).
+            standing: Told True with each frame, and False when the connection is lost.
 
         Raises:
             Unreachable: No server was there to begin with.
-            FeedUnavailable: The server has no feed, refuses it, or the key was revoked.
+            FeedUnavailable: The server has no feed, refuses it or leaves the handshake unanswered, or the key was
+                revoked. One that is overrun or starting (429, 502, 503, 504) is waited for.
             CursorExpired: Retention has removed events after the cursor.
         """
         chosen = {"job": jobs, "session": sessions, "kind": kinds, "backend": backends}
         wishes = self._feed_params + [(name, value) for name, values in chosen.items() for value in values]
         if places:
             wishes.append(("queue", "true"))
-        return follow(self._session, self.root, wishes, cursor, pause=self.pause, asked_for=self.asked_for)
+        return follow(
+            self._session,
+            self.root,
+            wishes,
+            cursor,
+            pause=self.pause,
+            asked_for=self.asked_for,
+            standing=standing,
+        )
 
 
 def _given(**params: str | int | None) -> dict[str, str | int]:

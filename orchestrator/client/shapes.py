@@ -30,9 +30,31 @@ class FeedUnavailable(RemoteError):
 
 
 class Unreachable(OrchestratorError):
-    """No server answers at the address."""
+    """No server answers at the address.
+
+    Attributes:
+        sent: The request may have reached it.
+    """
 
     code = "unreachable"
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class OutcomeUnknown(Unreachable):
+    """The answer to a submit was lost at a cloud that knows no idempotency keys, so it was not sent again: look at
+    the newest jobs before you do. ``__cause__`` says how it was lost.
+    """
+
+    code = "outcome_unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the answer to the submit was lost, and this cloud would make a second job of another try: "
+            "look at its newest jobs first"
+        )
 
 
 class PartlySubmitted(OrchestratorError):
@@ -132,6 +154,14 @@ class FeedEvent(
     before: JobStatus | None = None
     after: JobStatus | None = None
     data: dict[str, Any] | None = None
+
+    @property
+    def fraction(self) -> float | None:
+        """How far a job is, 0 to 1: what its backend tells, or for a parent how many children have ended."""
+        data = self.data or {}
+        if data.get("total"):
+            return float(data["done"] / data["total"])
+        return data.get("fraction")
 
 
 class FeedGap(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="gap"):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Collection, Coroutine, Iterator, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -120,8 +120,9 @@ class SyncClient:
         places: bool = False,
     ) -> Iterator[FeedFrame]:
         """See `Client.events`; leaving the loop that reads it closes the feed."""
-        chosen = {"jobs": jobs, "sessions": sessions, "kinds": kinds, "backends": backends}
-        frames = self._client.events(cursor, **chosen, places=places)
+        frames = self._client.events(
+            cursor, jobs=jobs, sessions=sessions, kinds=kinds, backends=backends, places=places
+        )
 
         async def following() -> FeedFrame:
             return await anext(frames)
@@ -139,6 +140,13 @@ class SyncClient:
                     if self._farewell.alive:
                         asyncio.run_coroutine_threadsafe(leaving(), self._loop)
                 raise
+
+    def beside(self, work: Callable[[Client], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Start something that goes on beside calls, on the client's loop; canceled when the client is closed."""
+        with self._entry:
+            if not self._farewell.alive:
+                raise RuntimeError(_CLOSED)
+            return asyncio.run_coroutine_threadsafe(work(self._client), self._loop)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         with self._entry:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 import msgspec
 
-from orchestrator.client.shapes import RemoteError, Unreachable
+from orchestrator.client.shapes import OutcomeUnknown, RemoteError, Unreachable
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.retrying import retry_after
 
@@ -20,12 +21,19 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 _BACKOFF_S: Final = 0.2
 _BACKOFF_CAP_S: Final = 15.0
 #: What a server answers that is starting, stopping or overrun, or a proxy that has lost it.
-_PASSING: Final = frozenset({429, 502, 503, 504})
+PASSING: Final = frozenset({429, 502, 503, 504})
+#: What a proxy answers that may have passed the request on.
+_MAYBE_TAKEN: Final = frozenset({502, 504})
 #: What may come with a ``Retry-After``, and how long one is heeded.
 _ASKS_FOR_TIME: Final = frozenset({429, 503})
 _RETRY_AFTER_CAP_S: Final = 120.0
+#: No connection was made, so nobody has heard anything.
+_NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 #: The submit is being answered on a connection that was lost.
 _IN_PROGRESS: Final = "idempotency_in_progress"
+#: An orchestrator serves this to everyone, and knows idempotency keys; no other cloud does.
+_SCHEMA: Final = "/events/v1/schema"
+_OURS: Final = "urn:ion-orchestrator:"
 
 
 class Wire:
@@ -53,9 +61,10 @@ class Wire:
         self._headers = {} if key is None else {"Authorization": f"apiKey {key}"}
         self._connector = connector
         self.attempts = attempts
-        self._clock = clock or SystemClock()
-        self._rng = rng or random.Random()
+        self.clock = clock or SystemClock()
+        self.rng = rng or random.Random()
         self._feed_params: list[tuple[str, str]] = []
+        self._keyed: bool | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=_TIMEOUT, connector=self._connector)
@@ -68,15 +77,21 @@ class Wire:
 
     async def pause(self, failures: int, asked_s: float | None = None, cap_s: float = _BACKOFF_CAP_S) -> None:
         """Full jitter: anything up to a limit that doubles with each failure; after the time that was asked for."""
-        jitter_s = self._rng.uniform(0, min(cap_s, _BACKOFF_S * 2 ** min(failures, 16)))
-        await self._clock.sleep((asked_s or 0.0) + jitter_s)
+        jitter_s = self.rng.uniform(0, min(cap_s, _BACKOFF_S * 2 ** min(failures, 16)))
+        await self.clock.sleep((asked_s or 0.0) + jitter_s)
 
-    async def persist(self, attempt: Callable[[], Awaitable[T]], attempts: int | None = None) -> T:
+    async def persist(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        attempts: int | None = None,
+        check: Callable[[RemoteError | Unreachable], Awaitable[None]] | None = None,
+    ) -> T:
         """Try, and after a pause again, while it fails for a reason that passes.
 
         Args:
             attempt: A request that may be repeated.
             attempts: How often at most; without end unless given.
+            check: Told what failed before another try; raises if there must be none.
         """
         failures = 0
         while True:
@@ -87,6 +102,8 @@ class Wire:
                 if failures == attempts or not _passes(error):
                     raise
                 asked_s = error.retry_after_s if isinstance(error, RemoteError) else None
+                if check is not None:
+                    await check(error)
             await self.pause(failures, asked_s)
 
     async def ask(self, shape: type[T], method: str, path: str, **request: Any) -> T:
@@ -100,8 +117,10 @@ class Wire:
             async with self._session.request(method, self.root + path, **request) as response:
                 body, status = await response.read(), response.status
                 wait_s = self.asked_for(status, response.headers)
+        except _NOT_SENT as error:
+            raise Unreachable(f"no server at {self.root}", sent=False) from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unreachable(f"no server at {self.root}") from error
+            raise Unreachable(f"no answer from {self.root}") from error
         try:
             if status >= 400:
                 refusal = msgspec.json.decode(body, type=dict[str, Any])
@@ -111,11 +130,33 @@ class Wire:
             message = f"HTTP {status}, not an answer of this API"
             raise RemoteError(status, "unexpected_answer", message, wait_s) from None
 
+    async def check_repeatable(self, error: RemoteError | Unreachable) -> None:
+        """Whether a submit that failed so may be sent again: it was not taken, or is known by its key if it was.
+
+        Raises:
+            OutcomeUnknown: It may have been taken, and would be again.
+        """
+        taken = error.sent if isinstance(error, Unreachable) else error.status in _MAYBE_TAKEN
+        if taken and not await self._knows_keys():
+            raise OutcomeUnknown from error
+
+    async def _knows_keys(self) -> bool:
+        """Whether the server knows idempotency keys; asked once."""
+        if self._keyed is None:
+            try:
+                schema = await self.persist(partial(self.ask, dict[str, Any], "GET", _SCHEMA), self.attempts)
+            except RemoteError as error:
+                if _passes(error):
+                    raise
+                schema = {}
+            self._keyed = str(schema.get("$id", "")).startswith(_OURS)
+        return self._keyed
+
     def asked_for(self, status: int, headers: Mapping[str, str] | None) -> float | None:
         """After how many seconds a server that is overrun or away wants to be asked again, if it says so."""
         if status not in _ASKS_FOR_TIME or headers is None:
             return None
-        return retry_after(headers.get("Retry-After"), self._clock, _RETRY_AFTER_CAP_S)
+        return retry_after(headers.get("Retry-After"), self.clock, _RETRY_AFTER_CAP_S)
 
 
 def _told(refusal: dict[str, Any]) -> str:
@@ -130,4 +171,4 @@ def _passes(error: RemoteError | Unreachable) -> bool:
     """Whether the same request may be answered later."""
     if isinstance(error, Unreachable):
         return True
-    return error.status in _PASSING or error.code == _IN_PROGRESS
+    return error.status in PASSING or error.code == _IN_PROGRESS

@@ -23,6 +23,7 @@ replace = msgspec.structs.replace
 
 #: A result with more outcomes and shots is checked and encoded off the event loop.
 LARGE_RESULT: Final = 10_000
+_CONTAINERS: Final = (dict, list)
 
 
 class Concluding:
@@ -108,4 +109,4 @@ def failed(job: Job, error: ExecutionError, now: int, *, most: int, usual_code: 
 def _size(result: Result) -> int:
     """How much there is to check; members of the wrong type count nothing and are refused later."""
     members = (result.probabilities, result.counts, result.shots)
-    return sum(len(member) for member in members if isinstance(member, dict | list))
+    return sum([len(member) for member in members if isinstance(member, _CONTAINERS)])

@@ -20,12 +20,13 @@ import structlog
 from orchestrator.backends.abc import Adapter, Capabilities
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
-from orchestrator.dispatch.forecast import Place, forecast, predicted_wait_ms
+from orchestrator.dispatch.forecast import Outlook, Place
 from orchestrator.dispatch.leases import Lease
 from orchestrator.dispatch.line import Line
 from orchestrator.dispatch.queue import Entry
 from orchestrator.dispatch.recovery import recover
 from orchestrator.dispatch.retry import delay_s
+from orchestrator.dispatch.stats import QueueStats
 from orchestrator.dispatch.supervising import Supervisor
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
@@ -53,6 +54,7 @@ class Dispatcher:
     """See the module. Runs inside the task group it is started in.
 
     Args:
+        stats: Who waits.
         apply: Writes moves; answers which applied.
         standings: Why backends are handed nothing.
     """
@@ -64,9 +66,11 @@ class Dispatcher:
         clock: Clock,
         rng: random.Random,
         *,
+        stats: QueueStats,
         apply: Callable[[Sequence[Move]], Awaitable[list[bool]]],
         standings: Standings,
     ) -> None:
+        self._stats = stats
         self._store = store
         self._settings = settings
         self._clock = clock
@@ -272,16 +276,22 @@ class Dispatcher:
                 await line.interrupt("the server was stopped", counts=False)
 
     def predicted_wait_ms(self, job: Job) -> int | None:
-        """Predicted run times of what is ahead of a waiting job, in all."""
+        """Wall milliseconds until a waiting job probably starts; None for others, and where nothing is predicted."""
         line = self.lines.get(job.spec.backend)
-        if line is None or job.status not in WAITING:
-            return None
-        return predicted_wait_ms(line, job, self._clock.now_ms())
+        return None if line is None or job.status not in WAITING else self._outlook(line).wait_ms(job.id)
 
-    def forecast(self) -> Iterator[Place]:
-        """The places of waiting jobs, backend by backend; see `dispatch.forecast`."""
+    def forecast(self, most: int | None = None) -> Iterator[Place]:
+        """The places of ready jobs, backend by backend, or the first so many of each."""
         for line in self.lines.values():
-            yield from forecast(line, self._clock.now_ms())
+            yield from self._outlook(line).places(most)
+
+    def places_of(self, names: Collection[str], most: int) -> Iterator[Place]:
+        """The places of jobs by id, and of the first `most` of each parent's children and each session's jobs."""
+        for line in self.lines.values():
+            yield from self._outlook(line).places_of(names, most)
+
+    def _outlook(self, line: Line) -> Outlook:
+        return Outlook(line, self._stats.ready(line.backend), self._clock.now_ms())
 
     # -- time ---------------------------------------------------------------------------
 

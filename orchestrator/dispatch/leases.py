@@ -7,16 +7,15 @@ once (docs/decisions/0003). What outlives the process is the attempt's number, w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import anyio
+import msgspec
 
 from orchestrator.backends.abc import Attempt
 from orchestrator.model import Job
 
 
-@dataclass(slots=True)
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """One attempt under way.
 
     Attributes:

@@ -6,7 +6,6 @@ move; news of an attempt whose lease is gone, or whose move is refused, changes 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
@@ -141,7 +140,7 @@ class Line:
         known = []
         for attempt in attempts:
             if (lease := self.leases.of(attempt)) is not None:
-                lease.attempt = dataclasses.replace(attempt, parent=parents.get(attempt.job.parent_id or ""))
+                lease.attempt = replace(attempt, parent=parents.get(attempt.job.parent_id or ""))
                 known.append(lease.attempt)
         return known
 

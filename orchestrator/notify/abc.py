@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from orchestrator.clock import Clock
+from orchestrator.errors import InvalidRequest
 from orchestrator.events import Event
+from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Job, Project, Result
 
 
@@ -47,6 +49,14 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A circuit of a multi-circuit job, and its result if it has one."""
+
+    job: Job
+    result: Result | None = None
+
+
+@dataclass(frozen=True)
 class Notification:
     """One event on its way to one hook.
 
@@ -54,6 +64,9 @@ class Notification:
         id: Stable over all attempts and restarts; receivers drop duplicates by it.
         job: The job as it stands now; None for events of a backend.
         result: Of a completed single-circuit job, if the channel asked for results.
+        ended: Of a multi-circuit job that ended, how many of its circuits stand where. This and `parts` only where the
+            channel asked for results and the notification goes alone.
+        parts: Of such a job a few circuits in their order: those that failed by preference, then the first ones.
         link: Where a person can look at the job, if the server knows its public address.
     """
 
@@ -62,6 +75,8 @@ class Notification:
     project: Project
     job: Job | None = None
     result: Result | None = None
+    ended: Mapping[JobStatus, int] = field(default_factory=dict)
+    parts: Sequence[Part] = ()
     link: str | None = None
 
 
@@ -77,7 +92,8 @@ class Channel(ABC):
     """Base class of channels. Opened once, closed once; attempts for different targets may run concurrently.
 
     Attributes:
-        wants_results: Load the result of a completed job into its notification.
+        wants_results: Load the result of a completed job into its notification, of several circuits those of the
+            first few.
         digest_s: Gather a target's notifications for up to this long once several come; 0 sends each alone.
         limit_s: Longest attempt, seconds; after that it is cut off and counts as `retry`.
         secrets: Members of a target that are told once, when the hook is made, and never again.
@@ -102,6 +118,22 @@ class Channel(ABC):
         Raises:
             InvalidRequest: It cannot be delivered to; names the member.
         """
+
+    def rotated(self, target: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        """A target with a new secret beside its newest one, both in use; and that secret.
+
+        Raises:
+            InvalidRequest: Targets of this channel have no secret of its making.
+        """
+        raise InvalidRequest("hooks of this channel have no secret to rotate", code="no_secret", fields=("channel",))
+
+    def with_newest_secret(self, target: Mapping[str, Any]) -> dict[str, Any]:
+        """A target with its newest secret alone: what ends a rotation.
+
+        Raises:
+            InvalidRequest: As `rotated`.
+        """
+        raise InvalidRequest("hooks of this channel have no secret to rotate", code="no_secret", fields=("channel",))
 
     @abstractmethod
     async def deliver(self, target: Mapping[str, Any], notifications: Sequence[Notification]) -> Attempted:

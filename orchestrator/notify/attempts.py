@@ -18,8 +18,8 @@ from orchestrator.notify.abc import Attempted, Channel, Notification, Verdict
 
 log = structlog.get_logger()
 
-#: Waits between attempts, seconds; the first attempt is immediate (Standard Webhooks, "retry schedule").
-SCHEDULE_S: Final = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 36_000.0)
+#: Waits between attempts, seconds; the first attempt is immediate (the example of Standard Webhooks).
+SCHEDULE_S: Final = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 #: Each wait is longer by up to this share, so that receivers that came back are not met by all at once.
 JITTER: Final = 0.1
 #: The longest a receiver may ask for.

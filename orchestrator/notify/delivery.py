@@ -6,14 +6,15 @@ waits for its next try, since the order for an endpoint is part of the promise. 
 cap on attempts at one time. A lane ends when nothing is left to do, so an idle hook costs nothing.
 
 An attempt is recorded after it was made: a crash between the two makes the same delivery again, under the same id.
-Deliveries that failed together are retried together and alone, so that a digest keeps its members, and with them
-its id, over its attempts.
+For a channel that gathers, which deliveries go together is kept before the first attempt. A digest so keeps its
+members, and with them its id, over its attempts and over crashes, whatever came to the outbox meanwhile.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Final
 
@@ -28,6 +29,7 @@ from orchestrator.hooks import Delivery, DeliveryAttempt, Hook
 from orchestrator.notify.abc import Attempted, Channel, Verdict
 from orchestrator.notify.attempts import attempt, followed, retry_wait_ms
 from orchestrator.notify.composing import Composer
+from orchestrator.notify.lanes import Lane
 from orchestrator.notify.registry import Channels
 from orchestrator.notify.rules import Rules
 from orchestrator.storage.abc import Committed
@@ -35,8 +37,9 @@ from orchestrator.storage.outbox import Outbox
 
 log = structlog.get_logger()
 
-#: Attempts at one time, over all hooks.
+#: Attempts at one time, over all hooks; and of one project, whose slow receivers must not delay those of others.
 CONCURRENT: Final = 32
+OF_PROJECT: Final = 8
 #: Most notifications in one digest.
 DIGEST: Final = 100
 #: After something unforeseen the first pause, and the longest one, seconds.
@@ -44,27 +47,6 @@ _PAUSE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 60.0
 #: A channel that cannot be used is tried again after this long.
 CHANNEL_RETRY_MS: Final = 60_000
-#: Longest sleep before the wall clock is looked at again: it may jump, deadlines of deliveries are wall times.
-_NAP_S: Final = 60.0
-
-
-class _Lane:
-    """The state of one hook's lane.
-
-    Attributes:
-        more: There are new deliveries since the outbox was last read.
-        woken: Set to end a wait: things are no longer what they were when it began.
-        idle: Set unless an attempt is being made.
-        gathering_ms: Until then notifications are gathered for a digest, wall time.
-    """
-
-    def __init__(self, hook_id: str) -> None:
-        self.hook_id = hook_id
-        self.more = False
-        self.woken = anyio.Event()
-        self.idle = anyio.Event()
-        self.idle.set()
-        self.gathering_ms = 0
 
 
 class Deliverer:
@@ -86,8 +68,9 @@ class Deliverer:
         self._composer = composer
         self._clock = clock
         self._rng = rng
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._slots = anyio.CapacityLimiter(CONCURRENT)
+        self._of_project: dict[str, anyio.CapacityLimiter] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
         self._draining = False
 
@@ -107,7 +90,7 @@ class Deliverer:
             lane.more = True
             lane.woken.set()
         elif self._tasks is not None and not self._draining:
-            self._lanes[hook_id] = lane = _Lane(hook_id)
+            self._lanes[hook_id] = lane = Lane(hook_id)
             self._tasks.start_soon(self._serve, lane)
 
     async def run(self) -> None:
@@ -140,14 +123,14 @@ class Deliverer:
             StorageError: It could not be logged.
         """
         channel = await self._channels.get(hook.channel)
-        async with self._slots:
+        async with self._slot(hook.project_id):
             answer, lines = await self._attempt(hook, channel, [delivery])
         await self._outbox.record([], lines)
         return answer
 
     # -- lanes --------------------------------------------------------------------------
 
-    async def _serve(self, lane: _Lane) -> None:
+    async def _serve(self, lane: Lane) -> None:
         """Run a lane to its end; a crash costs a pause."""
         pause_s = _PAUSE_S
         while True:
@@ -161,7 +144,7 @@ class Deliverer:
                 await self._clock.sleep(pause_s)
                 pause_s = min(2 * pause_s, BACKOFF_CAP_S)
 
-    async def _step(self, lane: _Lane) -> bool:
+    async def _step(self, lane: Lane) -> bool:
         """Deliver once, or wait for the time to; False once there is nothing to do."""
         lane.more, lane.woken = False, anyio.Event()
         hook = self._rules.get(lane.hook_id)
@@ -171,42 +154,53 @@ class Deliverer:
             channel = await self._channels.get(hook.channel)
         except ChannelUnavailable as problem:
             log.warning("deliveries wait for their channel", hook=hook.id, reason=str(problem))
-            await self._until(self._clock.now_ms() + CHANNEL_RETRY_MS, lane)
+            await lane.until(self._clock.now_ms() + CHANNEL_RETRY_MS, self._clock)
             return True
         pending = await self._outbox.pending(hook.id, limit=DIGEST if channel.digest_s > 0 else 1)
         if not pending:
             if lane.gathering_ms <= self._clock.now_ms():
                 return lane.more
-            await self._until(lane.gathering_ms, lane)
+            await lane.until(lane.gathering_ms, self._clock)
             return True
-        head = pending[0]
-        due_ms = max(head.due_at, lane.gathering_ms if head.attempts == 0 else 0)
+        together = await self._together(pending)
+        if not together:
+            return True  # buried meanwhile
+        due_ms = min(each.due_at for each in together)
+        if together[0].batch is None:
+            due_ms = max(due_ms, lane.gathering_ms)
         if self._clock.now_ms() < due_ms:
-            await self._until(due_ms, lane)
+            await lane.until(due_ms, self._clock)
             return True
         lane.idle = anyio.Event()
         try:
-            async with self._slots:
-                if not self._draining:
-                    together = list(takewhile(lambda each: each.attempts == head.attempts, pending))
+            async with self._slot(hook.project_id):
+                if not self._draining and self._rules.get(hook.id) is hook:  # else it was changed meanwhile
+                    if channel.digest_s > 0 and together[0].batch is None:
+                        together = await self._gathered(together)
                     await self._deliver(hook, channel, together)
                     lane.gathering_ms = self._clock.now_ms() + round(channel.digest_s * 1000)
         finally:
             lane.idle.set()
         return True
 
-    async def _until(self, due_ms: int, lane: _Lane) -> None:
-        """Sleep until a wall time, or until woken."""
-        async with anyio.create_task_group() as tasks:
+    async def _together(self, pending: Sequence[Delivery]) -> list[Delivery]:
+        """Of what is pending, what goes out next, and together."""
+        head = pending[0]
+        if head.batch is not None:
+            return await self._outbox.pending(head.hook_id, limit=DIGEST, batch=head.batch)
+        return list(takewhile(lambda each: each.batch is None and each.attempts == head.attempts, pending))
 
-            async def sleep() -> None:
-                while (left_ms := due_ms - self._clock.now_ms()) > 0:
-                    await self._clock.sleep(min(left_ms / 1000, _NAP_S))
-                lane.woken.set()
+    async def _gathered(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """The deliveries as members of one digest, and kept as such."""
+        batch = deliveries[0].id
+        await self._outbox.gather(deliveries, batch)
+        return [msgspec.structs.replace(each, batch=batch) for each in deliveries]
 
-            tasks.start_soon(sleep)
-            await lane.woken.wait()
-            tasks.cancel_scope.cancel()
+    @asynccontextmanager
+    async def _slot(self, project_id: str) -> AsyncIterator[None]:
+        """Room for one attempt."""
+        async with self._of_project.setdefault(project_id, anyio.CapacityLimiter(OF_PROJECT)), self._slots:
+            yield
 
     # -- attempts -----------------------------------------------------------------------
 
@@ -214,9 +208,12 @@ class Deliverer:
         """Make an attempt, and keep what came of it."""
         answer, lines = await self._attempt(hook, channel, deliveries)
         now = self._clock.now_ms()
-        # One draw for all: what failed together is tried again together.
-        due_ms = now + retry_wait_ms(deliveries[0].attempts + 1, answer.retry_after_s, self._rng)
-        await self._record([followed(each, answer, now, due_ms) for each in deliveries], lines)
+        # One count and one draw for all: what goes together fails together. Of a digest whose members were partly
+        # asked for again, the count begins anew.
+        failed = min(each.attempts for each in deliveries)
+        due_ms = now + retry_wait_ms(failed + 1, answer.retry_after_s, self._rng)
+        tried = [msgspec.structs.replace(each, attempts=failed) for each in deliveries]
+        await self._record([followed(each, answer, now, due_ms) for each in tried], lines)
         known = self._rules.get(hook.id)
         if answer.verdict is Verdict.GONE and known is not None and known.target == hook.target:
             reason = answer.detail or "the target is gone"

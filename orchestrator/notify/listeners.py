@@ -7,16 +7,17 @@ is open, once; what has to survive a restart is read with `Orchestrator.events` 
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.abc
 import structlog
 
-from orchestrator.errors import InvalidRequest
-from orchestrator.events import Event, EventKind
+from orchestrator.events import Event, EventKind, kinds_named
 from orchestrator.foreign import apart, contained
 from orchestrator.storage.abc import Committed
 
@@ -60,17 +61,28 @@ class Listeners:
             await queue.idle.wait()
 
 
-def kinds_of(kind: str | Collection[str]) -> frozenset[EventKind]:
-    """Kinds by name: one, or several.
+def checked(function: F) -> F:
+    """The function, if it is one to be awaited: ``async def``, a partial of one, or an object whose call is one.
 
     Raises:
-        InvalidRequest: One is no kind of event.
+        TypeError: It is anything else, which would fail at each event.
     """
-    names = [kind] if isinstance(kind, str) else list(kind)
-    known = [str(each) for each in EventKind if each is not EventKind.HOOK_TEST]
-    if not names or any(name not in known for name in names):
-        raise InvalidRequest(f"kinds are {', '.join(known)}", fields=("kinds",))
-    return frozenset(map(EventKind, names))
+    inner: Any = function
+    while isinstance(inner, partial):
+        inner = inner.func
+    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__):
+        return function
+    raise TypeError(f"an in-process hook is an async function (async def), and {function!r} is none")
+
+
+def kinds_of(kind: str | Collection[str]) -> frozenset[EventKind]:
+    """Kinds by name: one, or several; also families such as ``job.*``.
+
+    Raises:
+        InvalidRequest: One is no kind of event, or there is none.
+    """
+    names = [kind] if isinstance(kind, str) else kind
+    return kinds_named(names or [""], "kinds")
 
 
 class _Queue:

@@ -54,6 +54,7 @@ class Notifier:
         project: str,
         project_of: Callable[[str], Project],
         result_of: Callable[[Job], Awaitable[Result]],
+        resolve: Callable[[str], str],
     ) -> Hooks:
         """Load the rules; answers the front door. For the arguments see `Composer` and `Hooks`."""
         self._rules.load(await self._store.outbox.hooks(), self._store.epoch)
@@ -70,6 +71,7 @@ class Notifier:
             clock=self._clock,
             new_id=new_id,
             project=project,
+            resolve=resolve,
         )
 
     def notice(self, entries: Sequence[Committed]) -> None:

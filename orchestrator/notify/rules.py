@@ -77,7 +77,7 @@ class Rules:
             rule = _Rule(hook)
             for kind in hook.kinds:
                 # Events of backends belong to no project: they are for everyone who asked.
-                owner = hook.project_id if kind.startswith("job.") else None
+                owner = None if kind.startswith("backend.") else hook.project_id
                 index[owner, kind] = (*index.get((owner, kind), ()), rule)
         self._index = index
 

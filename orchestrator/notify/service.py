@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -32,6 +32,7 @@ class Hooks:
 
     Args:
         project: Id of the first project.
+        resolve: The full name of a backend; raises where there is none.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Hooks:
         clock: Clock,
         new_id: NewId,
         project: str,
+        resolve: Callable[[str], str],
     ) -> None:
         self._outbox = outbox
         self._rules = rules
@@ -52,6 +54,7 @@ class Hooks:
         self._clock = clock
         self._new_id = new_id
         self._project = project
+        self._resolve = resolve
 
     async def add(
         self,
@@ -70,10 +73,12 @@ class Hooks:
         Args:
             channel: Name of an enabled channel.
             target: Where to, as the channel wants it; it may complete it with a secret, which the answer holds.
-            kinds, backend, tag, name, children: See `Hook`.
+            kinds, backend, tag, name, children: See `Hook`; of kinds, families such as ``job.*`` too, and the short
+                name of a machine.
 
         Raises:
-            InvalidRequest: A member is wrong, or the project has too many hooks; `ChannelUnavailable` is such.
+            InvalidRequest: A member is wrong, or the project has too many hooks; `ChannelUnavailable` and
+                `BackendNotFound` are such.
         """
         owner = project or self._project
         hook = Hook(
@@ -83,7 +88,7 @@ class Hooks:
             target=(await self._channels.get(channel)).check(target),
             created_at=self._clock.now_ms(),
             kinds=_ordered(kinds),
-            backend=_bounded("backend", backend),
+            backend=self._backend(backend),
             tag=_bounded("tag", tag),
             name=_bounded("name", name),
             children=children,
@@ -137,18 +142,48 @@ class Hooks:
             members["target"] = channel.check({name: value for name, value in merged.items() if value is not None})
         if "kinds" in members:
             members["kinds"] = _ordered(members["kinds"])
-        for member in {"backend", "tag", "name"} & members.keys():
+        if "backend" in members:
+            members["backend"] = self._backend(members["backend"])
+        for member in {"tag", "name"} & members.keys():
             members[member] = _bounded(member, members[member])
         if enabled is True:
             members |= {"disabled_at": None, "disabled_reason": None}
         elif enabled is False and hook.disabled_at is None:
             members |= {"disabled_at": self._clock.now_ms(), "disabled_reason": "disabled by hand"}
-        hook = msgspec.structs.replace(self.get(hook_id, project=hook.project_id), **members)
+        return await self._replace(hook, members)
+
+    async def rotate(self, hook_id: str, *, project: str | None = None) -> tuple[Hook, str]:
+        """Give a hook a new secret beside the one it has, and answer it: both sign until `finish_rotation`.
+
+        Raises:
+            HookNotFound: As `get`.
+            InvalidRequest: Hooks of that channel have no secret; `ChannelUnavailable` is such.
+        """
+        hook = self.get(hook_id, project=project)
+        target, secret = (await self._channels.get(hook.channel)).rotated(hook.target)
+        return await self._replace(hook, {"target": target}), secret
+
+    async def finish_rotation(self, hook_id: str, *, project: str | None = None) -> Hook:
+        """Have the newest secret alone sign from now on.
+
+        Raises:
+            HookNotFound, InvalidRequest: As `rotate`.
+        """
+        hook = self.get(hook_id, project=project)
+        target = (await self._channels.get(hook.channel)).with_newest_secret(hook.target)
+        return await self._replace(hook, {"target": target})
+
+    async def _replace(self, hook: Hook, members: Mapping[str, Any]) -> Hook:
+        """Change members of a hook as it stands now."""
+        hook = msgspec.structs.replace(self.get(hook.id, project=hook.project_id), **members)
         with anyio.CancelScope(shield=True):
             self._rules.put(hook)
             await self._outbox.replace_hook(hook)
         self._deliverer.wake(hook.id)
         return hook
+
+    def _backend(self, name: str | None) -> str | None:
+        return None if _bounded("backend", name) is None else self._resolve(str(name))
 
     async def remove(self, hook_id: str, *, project: str | None = None) -> None:
         """Remove a hook, with what it still had to deliver and its log."""

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import msgspec
 
 from orchestrator.events import Event, EventKind
 from orchestrator.hooks import Delivery
@@ -25,8 +26,7 @@ from orchestrator.model import ApiKey, Characterization, Job, Project, Session, 
 from orchestrator.storage.outbox import Outbox
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """A job about to be stored, already in the status it starts with; parents have no input.
 
     Inputs, compiled circuits and results are UTF-8 JSON: text without U+0000.
@@ -36,16 +36,14 @@ class Draft:
     input: bytes | None = None
 
 
-@dataclass(slots=True)
-class Idempotency:
+class Idempotency(msgspec.Struct):
     """A client's idempotency key and the digest of the body it came with, scoped to the project."""
 
     key: str
     digest: str
 
 
-@dataclass(slots=True)
-class Submit:
+class Submit(msgspec.Struct):
     """Store drafts (a parent before its children). Answers the first draft's job, or the one of an earlier
     submit with the same idempotency key.
 
@@ -58,8 +56,7 @@ class Submit:
     idempotency: Idempotency | None = None
 
 
-@dataclass(slots=True)
-class Move:
+class Move(msgspec.Struct):
     """One guarded change of one job, and its event.
 
     Attributes:
@@ -80,15 +77,13 @@ class Move:
     data: dict[str, Any] | None = None
 
 
-@dataclass(slots=True)
-class Apply:
+class Apply(msgspec.Struct):
     """Apply moves; answers for each whether it applied. Moves of one operation are not all-or-nothing."""
 
     moves: Sequence[Move]
 
 
-@dataclass(slots=True)
-class Record:
+class Record(msgspec.Struct):
     """Record an event that moves no job, and what it tells of: a calibration, or where its backend stands from now on.
 
     The sequence is assigned by the store.
@@ -99,8 +94,7 @@ class Record:
     standing: Standing | None = None
 
 
-@dataclass(slots=True)
-class EndSession:
+class EndSession(msgspec.Struct):
     """End a session, unless it has ended, and cancel queued jobs of it; answers it as it then is.
 
     Only so many are canceled in one commit: `Session.closing` says that more are left, for the same operation again.
@@ -121,8 +115,7 @@ class EndSession:
 Write = Submit | Apply | Record | EndSession
 
 
-@dataclass(frozen=True, slots=True)
-class JobFilter:
+class JobFilter(msgspec.Struct, frozen=True):
     """What to list; None means any. Children appear only when asked for by `ids` or `parent_id`."""
 
     ids: Collection[str] | None = None
@@ -132,8 +125,23 @@ class JobFilter:
     session_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    """A leaf job that is submitted or ready, as far as others care.
+
+    Attributes:
+        predicted_ms: Predicted execution time.
+    """
+
+    backend: str
+    id: str
+    status: JobStatus
+    project_id: str
+    parent_id: str | None
+    session_id: str | None
+    predicted_ms: int | None
+
+
+class Report(msgspec.Struct, frozen=True):
     """What `verify` found: counts, and one line for each disagreement between log and tables."""
 
     jobs: int
@@ -296,8 +304,8 @@ class Store(ABC):
         earlier instance left."""
 
     @abstractmethod
-    async def waiting(self) -> dict[str, int]:
-        """How many leaf jobs are submitted or ready, for each backend that has some."""
+    async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
+        """Leaf jobs that are submitted or ready, by backend and id, those beyond the backend and id `after`."""
 
     @abstractmethod
     async def events(

@@ -10,6 +10,7 @@ Rules kept here, and nowhere else:
 * when a parent fails its active children are canceled, when it is deleted they are deleted (a parent is canceled
   by canceling its children: its status is theirs);
 * sessions follow their jobs, and queued jobs their session's end; `sessions` has the rules;
+* a job that fails for its cost, and a session that has spent what it may, get an event of the budget;
 * sequences are consecutive in commit order;
 * what is to be delivered of an event enters the outbox with the event.
 """
@@ -31,6 +32,8 @@ from orchestrator.storage.abc import Apply, Committed, Draft, EndSession, Move, 
 from orchestrator.storage.sessions import SessionTables, TouchedSessions
 
 replace = msgspec.structs.replace
+#: The failure of a job that would cost more than may be spent (reference, section 2).
+QUOTA: Final = "QuotaExhaustedError"
 _NOT_STARTED: Final = frozenset({JobStatus.SUBMITTED, JobStatus.READY})
 
 
@@ -107,7 +110,10 @@ def run(
             if refusal is None:
                 ends[index] = operation.session_id
     _apply(tables, moves, log, now, sessions)
-    _apply(tables, [(cancellation(job, now), _ignore) for job in sessions.ending()], log, now, sessions)
+    queued = sessions.ending()
+    for event in sessions.exhaustions:
+        log.number(event)
+    _apply(tables, [(cancellation(job, now), _ignore) for job in queued], log, now, sessions)
     sessions.write()
     for index, answer in flags.items():
         answers[index] = answer
@@ -214,6 +220,16 @@ def _record_submitted(job: Job, log: _Log) -> None:
         data = failure_data(failure) if failure is not None and after is JobStatus.FAILED else None
         attempt = 0 if after in _NOT_STARTED else job.attempt
         log.add(job, kind, job.submitted_at, attempt=attempt, before=before, after=after, data=data)
+    if failure is not None:
+        _record_refusal(job, job.submitted_at, log)
+
+
+def _record_refusal(job: Job, at: int, log: _Log) -> None:
+    """A job has failed: tell of the budget if that was the reason."""
+    failure = job.outcome.failure
+    if failure is not None and failure.code == QUOTA:
+        status, data = job.status, failure_data(failure)
+        log.add(job, EventKind.BUDGET_REFUSED, at, attempt=job.attempt, before=status, after=status, data=data)
 
 
 def failure_data(failure: Failure) -> dict[str, dict[str, str]]:
@@ -252,6 +268,8 @@ def _apply(
                 log.add(
                     after, move.kind, move.at, attempt=after.attempt, before=before, after=after.status, data=move.data
                 )
+                if move.kind is EventKind.JOB_FAILED:
+                    _record_refusal(after, move.at, log)
         results = [(move.after.id, move.result) for move in applied if move.result is not None]
         if results:
             tables.insert_results(results)

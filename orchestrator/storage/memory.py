@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.clock import Clock
 from orchestrator.errors import OrchestratorError, StorageError
@@ -32,12 +31,15 @@ from orchestrator.storage.abc import (
     Route,
     Store,
     Submit,
+    Waiting,
     Write,
     claimable,
 )
 from orchestrator.storage.memory_outbox import MemoryOutbox
 from orchestrator.storage.memory_tables import MemoryTables
 from orchestrator.storage.verify import verify
+
+_WAITING: Final = frozenset({JobStatus.SUBMITTED, JobStatus.READY})
 
 
 class MemoryStore(Store):
@@ -200,13 +202,12 @@ class MemoryStore(Store):
         found = sorted(job_id for queue in queues for job_id in queue[bisect_right(queue, after or "") :])
         return [self._tables.jobs[job_id] for job_id in found[:limit]]
 
-    async def waiting(self) -> dict[str, int]:
+    async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
         await self._turn()
-        numbers: Counter[str] = Counter()
-        for (backend, status), queue in self._tables.queues.items():
-            if status in {JobStatus.SUBMITTED, JobStatus.READY} and queue:
-                numbers[backend] += len(queue)
-        return dict(numbers)
+        queues = ((key, queue) for key, queue in self._tables.queues.items() if key[1] in _WAITING)
+        ids = sorted((backend, job_id) for (backend, _), queue in queues for job_id in queue)
+        found = ids[bisect_right(ids, after) :][:limit]
+        return [_waiting(self._tables.jobs[job_id]) for _, job_id in found]
 
     async def events(
         self,
@@ -295,6 +296,11 @@ class MemoryStore(Store):
         tables = self._tables
         jobs = ((job, job.id in tables.results) for job in tables.jobs.values())
         return verify(tables.events.values(), jobs, self._horizon, tables.sessions.values())
+
+
+def _waiting(job: Job) -> Waiting:
+    spec, predicted_ms = job.spec, job.outcome.predicted_execution_ms
+    return Waiting(spec.backend, job.id, job.status, job.project_id, job.parent_id, spec.session_id, predicted_ms)
 
 
 def _expires(session: Session) -> float:

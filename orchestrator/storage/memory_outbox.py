@@ -76,10 +76,18 @@ class MemoryOutbox(Outbox):
         await self._turn()
         return [hook_id for hook_id in sorted(self._hooks) if self._queues.get(hook_id)]
 
-    async def pending(self, hook_id: str, *, limit: int) -> list[Delivery]:
+    async def pending(self, hook_id: str, *, limit: int, batch: str | None = None) -> list[Delivery]:
         await self._turn()
         rows = self._deliveries.get(hook_id, {})
-        return [rows[delivery_id] for _, delivery_id in self._queues.get(hook_id, [])[:limit]]
+        waiting = (rows[delivery_id] for _, delivery_id in self._queues.get(hook_id, []))
+        return list(islice((each for each in waiting if batch is None or each.batch == batch), limit))
+
+    async def gather(self, deliveries: Sequence[Delivery], batch: str) -> None:
+        await self._turn()
+        for delivery in deliveries:
+            known = self._deliveries.get(delivery.hook_id, {}).get(delivery.id)
+            if known is not None and known.state is DeliveryState.PENDING:
+                self._keep(replace(known, batch=batch))
 
     async def dead(self, hook_id: str, *, limit: int) -> list[Delivery]:
         await self._turn()
@@ -102,7 +110,9 @@ class MemoryOutbox(Outbox):
         else:
             chosen = [rows[delivery_id]] if delivery_id in rows else []
         for delivery in chosen:
-            self._keep(replace(delivery, state=DeliveryState.PENDING, attempts=0, due_at=due_at, settled_at=None))
+            batch = delivery.batch if delivery.state is DeliveryState.PENDING else None
+            again = replace(delivery, state=DeliveryState.PENDING, attempts=0, due_at=due_at, settled_at=None)
+            self._keep(replace(again, batch=batch))
         return len(chosen)
 
     async def log(self, hook_id: str, *, limit: int, before: int | None = None) -> list[DeliveryAttempt]:

@@ -232,8 +232,10 @@ class MemoryTables:
     def discard_sessions(self, session_ids: Iterable[str]) -> None:
         """Remove sessions that have no jobs."""
         for session_id in session_ids:
-            for table in (self.sessions, self.members, self.courses):
+            for table in (self.sessions, self.members):
                 table.pop(session_id, None)
+            if not self.courses.get(session_id):  # its budget's event is of no job, and stays
+                self.courses.pop(session_id, None)
 
     # -- indexes ------------------------------------------------------------------------
 

@@ -40,8 +40,12 @@ class Outbox(ABC):
         """Ids of hooks, existing ones, that have pending deliveries."""
 
     @abstractmethod
-    async def pending(self, hook_id: str, *, limit: int) -> list[Delivery]:
-        """Pending deliveries in the order of their events."""
+    async def pending(self, hook_id: str, *, limit: int, batch: str | None = None) -> list[Delivery]:
+        """Pending deliveries in the order of their events; of that batch, if one is named."""
+
+    @abstractmethod
+    async def gather(self, deliveries: Sequence[Delivery], batch: str) -> None:
+        """Have pending deliveries of one hook belong to a batch, in one commit."""
 
     @abstractmethod
     async def dead(self, hook_id: str, *, limit: int) -> list[Delivery]:
@@ -54,7 +58,9 @@ class Outbox(ABC):
 
     @abstractmethod
     async def revive(self, hook_id: str, delivery_id: str | None, *, due_at: int) -> int:
-        """Make a delivery pending again, whatever became of it; None means all dead ones. Answers how many."""
+        """Make a delivery pending again, whatever became of it; None means all dead ones. Answers how many.
+
+        One that was settled leaves its batch; one that is pending stays in it."""
 
     @abstractmethod
     async def log(self, hook_id: str, *, limit: int, before: int | None = None) -> list[DeliveryAttempt]:

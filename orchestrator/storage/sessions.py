@@ -20,8 +20,9 @@ from typing import Final, Protocol
 import msgspec
 
 from orchestrator.errors import SessionNotFound, SessionRefused
+from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import TERMINAL
-from orchestrator.model import Job, Session
+from orchestrator.model import Cost, Job, Session
 from orchestrator.storage.abc import Draft, EndSession, Move
 
 replace = msgspec.structs.replace
@@ -47,13 +48,18 @@ class SessionTables(Protocol):
 
 
 class TouchedSessions:
-    """The sessions that one batch touches."""
+    """The sessions that one batch touches.
+
+    Attributes:
+        exhaustions: Events of those that `ending` found to have spent what they may.
+    """
 
     def __init__(self, tables: SessionTables, now: int) -> None:
         self._tables = tables
         self._now = now
         self._found: dict[str, Session | None] = {}
         self._changed: dict[str, Session] = {}
+        self.exhaustions: list[Event] = []
 
     def _get(self, session_id: str) -> Session | None:
         if session_id not in self._found:
@@ -129,7 +135,10 @@ class TouchedSessions:
         """The queued jobs that go with sessions that end in this batch, by request or because a limit is reached."""
         queued: list[Job] = []
         for touched in tuple(self._changed.values()):
-            over = touched.ended_at is None and _exhausted(touched)
+            spent = _spent(touched)
+            over = touched.ended_at is None and (spent is not None or _used_up(touched))
+            if over and spent is not None:
+                self.exhaustions.append(_exhaustion(touched, spent, self._now))
             session = replace(touched, ended_at=self._now, closing=True) if over else touched
             if session.closing:
                 found = self._tables.queued_in_session(session.id, CASCADE)
@@ -161,9 +170,31 @@ def _told(session: Session, job: Job) -> Session:
     return replace(session, active_jobs=active, used_ms=session.used_ms + (job.outcome.execution_ms or 0), spent=spent)
 
 
-def _exhausted(session: Session) -> bool:
-    """Whether a limit is reached, so that nothing more is to come."""
-    limits = session.limits
-    if limits.cost_limit is not None and round(session.spent, _DIGITS) >= limits.cost_limit.value:
-        return True
-    return limits.job_count_limit is not None and session.jobs >= limits.job_count_limit and not session.active_jobs
+def _spent(session: Session) -> Cost | None:
+    """What its jobs have cost, if that is what they may."""
+    limit = session.limits.cost_limit
+    spent = round(session.spent, _DIGITS)
+    return None if limit is None or spent < limit.value else Cost(value=spent, unit=limit.unit)
+
+
+def _exhaustion(session: Session, spent: Cost, at: int) -> Event:
+    limit = session.limits.cost_limit
+    return Event(
+        sequence=0,
+        kind=EventKind.BUDGET_EXHAUSTED,
+        at=at,
+        project_id=session.project_id,
+        backend=session.backend,
+        data={"session_id": session.id, "spent": _plain(spent), "limit": _plain(limit or spent)},
+        session_id=session.id,
+    )
+
+
+def _plain(cost: Cost) -> dict[str, float | str]:
+    return {"value": cost.value, "unit": cost.unit}
+
+
+def _used_up(session: Session) -> bool:
+    """Whether the last job it may take has ended."""
+    limit = session.limits.job_count_limit
+    return limit is not None and session.jobs >= limit and not session.active_jobs

@@ -60,7 +60,7 @@ def notification(
     """A notification of a kind, about a job, a backend or a hook; equal arguments give equal ones."""
     project = Project(id="lab", name="Ion trap lab", created_at=AT_MS)
     if not kind.startswith("job."):
-        backend = "qpu.aria-1" if kind.startswith("backend.") else None
+        backend = None if kind.startswith("hook.") else "qpu.aria-1"
         event = Event(sequence=number, kind=kind, at=AT_MS + number, backend=backend)
         return Notification(id=f"msg_epoch_{number}_hook", event=event, project=project)
     ends = {EventKind.JOB_COMPLETED: JobStatus.COMPLETED, EventKind.JOB_CANCELED: JobStatus.CANCELED}

@@ -80,6 +80,12 @@ async def test_live_results_tell_each_job_as_it_ends(service: Service, client: C
         family = await client.submit(MULTI)
         told = msgspec.json.decode(await response.content.readline())
         assert (told["id"], len(told["children"])) == (family, 3)
+    async with client.session.get("/results/v1/live?backend=aria-1") as response:
+        await response.content.readline()
+        qpu = await client.submit({**BELL, "backend": "aria-1"})
+        assert msgspec.json.decode(await response.content.readline())["id"] == qpu
+    status, refusal = await client.ask("GET", "/results/v1/live?backend=aria-9")
+    assert (status, refusal["code"]) == (400, "unknown_backend")
     assert (await (await service.stranger()).ask("GET", "/results/v1/live"))[0] == 401
 
 

@@ -22,6 +22,7 @@ LEVELS = (
     {"storage", "datafolder"},
     {"bus", "backends"},
     {"dispatch", "notify", "subscription", "waiting", "housekeeping", "accounts", "submission", "sessions"},
+    {"snapshot"},
     {"fleet"},
     {"opening"},
     {"service"},

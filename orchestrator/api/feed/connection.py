@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import ClassVar, Final
 
 import anyio
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from orchestrator.api.endpoint import REQUEST_ID
 from orchestrator.api.feed.frames import EVENT_STREAM, WEBSOCKET, CloseFrame, Wire, encode
 
-HEARTBEAT_S: Final = 15.0
 #: Bytes a connection may hold in our memory before it counts as full, and in the kernel's.
 BUFFER: Final = 65_536
 _KERNEL_BUFFER: Final = 262_144
@@ -30,20 +29,20 @@ _MAX_REASON: Final = 123
 class Connection(ABC):
     """See the module.
 
-    Attributes:
-        beat: What to write every `HEARTBEAT_S` while nothing else is told; None if it keeps itself alive.
+    Args:
+        headers: Go into the head of the answer.
     """
 
     wire: ClassVar[Wire]
-    beat: ClassVar[bytes | None] = None
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, headers: Mapping[str, str]) -> None:
         self._request = request
+        self._headers = headers
         self._transport = request.transport
         self._writer: AbstractStreamWriter
         self._draining: asyncio.Task[None] | None = None
 
-    async def open(self, request_id: str) -> web.StreamResponse:
+    async def open(self) -> web.StreamResponse:
         """Answer the request's head; what is answered here is the handler's response.
 
         Raises:
@@ -56,7 +55,7 @@ class Connection(ABC):
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
         response = self._response()
-        response.headers[REQUEST_ID] = request_id
+        response.headers.update(self._headers)
         writer = await response.prepare(self._request)
         if writer is None:
             raise ConnectionResetError("the client left")
@@ -73,6 +72,15 @@ class Connection(ABC):
             return False
         transport.write(data)
         return not self._request.protocol.writing_paused
+
+    def beat(self) -> bool:
+        """Give a sign of life, and ask for one where clients give any; answers as `write`."""
+        return self.write(self.wire.beat)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client has given no sign of life since it was asked for one."""
+        return False
 
     @property
     def gone(self) -> bool:
@@ -107,23 +115,32 @@ class Connection(ABC):
 
 
 class WebSocket(Connection):
-    """A websocket. aiohttp pings it, and closes one that does not answer."""
+    """A websocket. aiohttp's own heartbeat would cut a client that reads nothing without saying why."""
 
     wire = WEBSOCKET
 
-    def __init__(self, request: web.Request, close_s: float) -> None:
-        super().__init__(request)
-        self._socket = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_S, timeout=close_s, max_msg_size=_MAX_MESSAGE, compress=False
-        )
+    def __init__(self, request: web.Request, headers: Mapping[str, str], close_s: float) -> None:
+        super().__init__(request, headers)
+        self._asked = False
+        self._socket = web.WebSocketResponse(autoping=False, timeout=close_s, max_msg_size=_MAX_MESSAGE, compress=False)
 
     def _response(self) -> web.StreamResponse:
         return self._socket
 
     async def listen(self) -> None:
         """What a client says is ignored; its pings are answered."""
-        async for _ in self._socket:
-            pass
+        async for message in self._socket:
+            self._asked = False
+            if message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+
+    def beat(self) -> bool:
+        self._asked = True
+        return super().beat()
+
+    @property
+    def silent(self) -> bool:
+        return self._asked
 
     async def close(self, code: int, reason: str) -> bool:
         return await self._socket.close(code=code, message=reason.encode()[:_MAX_REASON])
@@ -133,7 +150,6 @@ class EventStream(Connection):
     """Server-sent events. That the client left shows at the next write, a heartbeat's at the latest."""
 
     wire = EVENT_STREAM
-    beat = EVENT_STREAM.joined((b":\n\n",))
 
     def _response(self) -> web.StreamResponse:
         self._stream = web.StreamResponse(
@@ -141,8 +157,8 @@ class EventStream(Connection):
         )
         return self._stream
 
-    async def open(self, request_id: str) -> web.StreamResponse:
-        response = await super().open(request_id)
+    async def open(self) -> web.StreamResponse:
+        response = await super().open()
         await self._stream.write(b":\n\n")  # sends the head with it
         return response
 

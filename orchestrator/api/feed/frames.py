@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from struct import Struct
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -113,7 +113,13 @@ class Frames:
 
 
 class Wire(ABC):
-    """How frames become bytes of a transport. Stateless: what is made for one reader suits all."""
+    """How frames become bytes of a transport. Stateless: what is made for one reader suits all.
+
+    Attributes:
+        beat: A sign of life, as it is written.
+    """
+
+    beat: ClassVar[bytes]
 
     @abstractmethod
     def frame(self, payload: bytes, cursor: str | None = None) -> bytes:
@@ -136,6 +142,8 @@ class Wire(ABC):
 class WebSocketWire(Wire):
     """RFC 6455: unmasked, unfragmented, uncompressed text frames, as a server sends them."""
 
+    beat = b"\x89\x00"  # a ping
+
     def event(self, frames: Frames, event: Event) -> bytes:
         return self.frame(frames.event(event))
 
@@ -150,6 +158,8 @@ class WebSocketWire(Wire):
 
 class EventStreamWire(Wire):
     """Server-sent events, in chunks of HTTP/1.1; a cursor becomes the ``id``."""
+
+    beat = b"3\r\n:\n\n\r\n"  # a comment
 
     def frame(self, payload: bytes, cursor: str | None = None) -> bytes:
         head = b"" if cursor is None else b"id: %s\n" % cursor.encode()

@@ -24,6 +24,7 @@ class Group:
     Attributes:
         late: Members that joined while frames were waiting, and want only those after their own sequence.
         waiting: Frames to be written, with their sequences.
+        written: The sequence up to which members were written what they want.
     """
 
     def __init__(self, selection: Selection, wire: Wire) -> None:
@@ -32,6 +33,7 @@ class Group:
         self.members: set[Feed] = set()
         self.late: set[Feed] = set()
         self.waiting: list[tuple[int, bytes]] = []
+        self.written = 0
 
     def flush(self) -> None:
         """Write the next frames to all members, about `CHUNK` bytes at most."""
@@ -42,7 +44,7 @@ class Group:
             if size >= CHUNK:
                 break
         batch, self.waiting = self.waiting[: len(frames)], self.waiting[len(frames) :]
-        reached = batch[-1][0]
+        reached = self.written = batch[-1][0]
         self._write(self.members, self.wire.joined(frames), reached)
         for feed in tuple(self.late):
             if rest := [frame for sequence, frame in batch if sequence > feed.sequence]:
@@ -83,11 +85,13 @@ class Groups:
         (group.late if group.waiting else group.members).add(feed)
 
     def leave(self, feed: Feed) -> None:
-        """Take a feed out of its group."""
+        """Take a feed out of its group, if it is in one; it goes on after what it was written there."""
         group = self._groups.get((feed.selection, feed.connection.wire))
         if group is None:
             return
-        group.members.discard(feed)
+        if feed in group.members:
+            group.members.remove(feed)
+            feed.sequence = max(feed.sequence, group.written)
         group.late.discard(feed)
         self._tidy(group)
 

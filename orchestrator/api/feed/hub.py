@@ -17,23 +17,26 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import structlog
 
-from orchestrator.api.feed.connection import HEARTBEAT_S, Connection
-from orchestrator.api.feed.frames import Frames, GapFrame, LiveFrame, Wire, encode
+from orchestrator.api.feed.connection import Connection
+from orchestrator.api.feed.frames import Frames, GapFrame, LiveFrame, encode
 from orchestrator.api.feed.groups import CHUNK, Groups
 from orchestrator.api.feed.places import Places
-from orchestrator.api.feed.snapshot import snapshot
 from orchestrator.errors import CursorExpired
-from orchestrator.events import Event
-from orchestrator.subscription import Selection
+from orchestrator.events import Cursor, Event
+from orchestrator.subscription import Selection, Start
 
 if TYPE_CHECKING:
     from orchestrator.service import Orchestrator
 
 log = structlog.get_logger()
 
+#: Seconds between signs of life; a client has as long to answer one.
+HEARTBEAT_S: Final = 15.0
 #: Seconds a client has to take what it was sent, and to answer a close.
 SEND_S: Final = 5.0
 CLOSE_S: Final = 1.0
+#: Seconds that a close which tells where to go on waits for a client that does not read.
+FAREWELL_S: Final = 30.0
 
 
 class Close(IntEnum):
@@ -46,6 +49,7 @@ class Close(IntEnum):
     EXPIRED = 4410
 
 
+_TELLING: Final = frozenset({Close.SLOW, Close.EXPIRED})
 _SHUTDOWN: Final = (Close.SHUTDOWN, "the server stops")
 _REVOKED: Final = "the key was revoked"
 
@@ -56,6 +60,7 @@ class Feed:
     Attributes:
         sequence: Where it stands: all it wants up to here was written. While it is in a group, where it joined.
         queue: Whether it wants to know of places in line.
+        gone: Events before its sequence are gone: it is told a gap first.
         resume: Where to go on if its cursor has expired; then it is told a gap instead of events.
         left: Set when it has to see to itself: it is full, or gone.
     """
@@ -64,7 +69,7 @@ class Feed:
         self,
         connection: Connection,
         selection: Selection,
-        sequence: int,
+        start: Start,
         key_id: str | None,
         *,
         queue: bool = False,
@@ -72,19 +77,22 @@ class Feed:
     ) -> None:
         self.connection = connection
         self.selection = selection
-        self.sequence = sequence
+        self.sequence = start.sequence
+        self.gone = start.gone
         self.key_id = key_id
         self.queue = queue
         self.resume = resume
         self.left = asyncio.Event()
         self.closed = asyncio.Event()
         self._scope = anyio.CancelScope()
+        self._closing = anyio.CancelScope()
         self._verdict: tuple[Close, str] | None = None
 
     def end(self, code: Close, reason: str = "") -> None:
-        """Let it end, from outside; `closed` is set when it has."""
+        """Let it end, from outside; `closed` is set when it has. A farewell under way gets no more time."""
         self._verdict = self._verdict or (code, reason)
         self._scope.cancel()
+        self._closing.deadline = min(self._closing.deadline, anyio.current_time() + CLOSE_S)
 
     async def run(self, hub: Hub) -> None:
         """Serve it until the client leaves, is too slow, or `end` is called; then close it."""
@@ -116,7 +124,8 @@ class Feed:
                 except CursorExpired as error:
                     resume = error.resume
             if resume is not None:
-                await hub.tell_gap(self, resume)
+                self.sequence = Cursor.parse(resume).sequence
+                await hub.tell_gap(self)
                 return Close.EXPIRED, resume
         except TimeoutError:
             return Close.SLOW, hub.frames.cursor(self.sequence)
@@ -128,9 +137,13 @@ class Feed:
         return None
 
     async def close(self, code: Close, reason: str = "") -> None:
-        """End it, with a close frame if the client takes one in time."""
+        """End it, with a close frame if the client takes one in time.
+
+        Nothing more is written to it meanwhile, so waiting for a client that reads nothing costs one full buffer.
+        """
         closed = False
-        with anyio.move_on_after(CLOSE_S, shield=True), suppress(ConnectionError):
+        limit_s = FAREWELL_S if code in _TELLING else CLOSE_S
+        with anyio.move_on_after(limit_s, shield=True) as self._closing, suppress(ConnectionError):
             closed = await self.connection.close(code, reason)
         if not closed:
             self.connection.abort()
@@ -170,11 +183,11 @@ class Hub:
             await feed.run(self)
         finally:
             self._feeds.discard(feed)
-            self._places.farewell(feed)
 
     def leave(self, feed: Feed) -> None:
         """It is served no longer."""
         self._groups.leave(feed)
+        self._places.farewell(feed)
 
     def revoked(self, key_id: str) -> None:
         """Close the feeds of a key that died."""
@@ -200,6 +213,8 @@ class Hub:
             TimeoutError: The client is too slow.
             CursorExpired: Retention has overtaken it.
         """
+        if feed.gone:
+            await self.tell_gap(feed)
         announced = False
         while not feed.connection.gone:
             batch = await self._log.batch(feed.sequence, feed.selection)
@@ -218,25 +233,29 @@ class Hub:
             await self._member(feed)
             await self._drained(feed)
 
-    async def tell_gap(self, feed: Feed, resume: str) -> None:
-        """Tell where things stand, for a client whose events are gone, and the cursor to go on from.
+    async def tell_gap(self, feed: Feed) -> None:
+        """Tell where things stand, for a client whose events are gone, and the cursor to go on from: where it stands.
 
         The cursor is older than the snapshot: events after it may tell what the snapshot shows already.
-        """
-        state = await snapshot(self._orchestrator, feed.selection)
-        self._write(feed, encode(GapFrame(cursor=resume, snapshot=state)), resume)
 
-    def _write(self, feed: Feed, payload: bytes, cursor: str | None = None) -> bool:
+        Raises:
+            TimeoutError: The client is too slow.
+        """
+        cursor = self.frames.cursor(feed.sequence)
+        state = await self._orchestrator.snapshot(feed.selection)
+        if not self._write(feed, encode(GapFrame(cursor=cursor, snapshot=state)), cursor):
+            await self._drained(feed)
+
+    def _write(self, feed: Feed, payload: bytes, cursor: str) -> bool:
         wire = feed.connection.wire
         return feed.connection.write(wire.joined((wire.frame(payload, cursor),)))
 
-    def _write_aside(self, feed: Feed, payload: bytes) -> bool:
+    def _write_aside(self, feed: Feed, payloads: Sequence[bytes]) -> None:
         """Write what is no event; a feed that has not read enough for it sees to itself then, like any slow one."""
-        if written := self._write(feed, payload):
-            return written
-        self._groups.leave(feed)
-        feed.left.set()
-        return False
+        wire = feed.connection.wire
+        if not feed.connection.write(wire.joined(map(wire.frame, payloads))):
+            self._groups.leave(feed)
+            feed.left.set()
 
     async def _send(self, feed: Feed, events: Sequence[Event]) -> None:
         wire = feed.connection.wire
@@ -252,22 +271,25 @@ class Hub:
                 if not written:
                     await self._drained(feed)
 
-    def _frame(self, event: Event, wire: Wire) -> bytes:
-        return wire.event(self.frames, event)
-
     async def _drained(self, feed: Feed) -> None:
         async with asyncio.timeout(SEND_S):
             await feed.connection.drained()
 
     async def _member(self, feed: Feed) -> None:
-        """Until the feed has to see to itself."""
-        beat = feed.connection.beat
+        """Until the feed has to see to itself.
+
+        Raises:
+            TimeoutError: The client gives no sign of life.
+        """
         while True:
             try:
-                async with asyncio.timeout(None if beat is None else HEARTBEAT_S):
+                async with asyncio.timeout(HEARTBEAT_S):
                     await feed.left.wait()
             except TimeoutError:
-                if feed.connection.write(beat or b"") and not feed.connection.gone:
+                if feed.connection.silent:
+                    self._groups.leave(feed)
+                    raise
+                if feed.connection.beat():
                     continue
                 self._groups.leave(feed)
             feed.left.clear()

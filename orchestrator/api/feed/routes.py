@@ -13,28 +13,29 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import HttpVersion11, web
 
-from orchestrator.api.endpoint import Access, Call, Route, check_origin, reply, reply_bytes
+from orchestrator.api.endpoint import REQUEST_ID, Access, Call, Route, check_origin, reply, reply_bytes, shared
 from orchestrator.api.errors import Unauthorized
 from orchestrator.api.feed.connection import Connection, EventStream, WebSocket
-from orchestrator.api.feed.hub import CLOSE_S, Feed, Hub
+from orchestrator.api.feed.hub import FAREWELL_S, Feed, Hub
 from orchestrator.api.feed.tickets import VALID_S, Tickets
 from orchestrator.api.query import Query, refuse
 from orchestrator.errors import CursorExpired, InvalidRequest
-from orchestrator.events import Cursor, EventKind
-from orchestrator.subscription import EARLIEST, LATEST, Selection
+from orchestrator.events import Cursor
+from orchestrator.subscription import EARLIEST, LATEST, Selection, Start
 
 if TYPE_CHECKING:
     from orchestrator.accounts import Principal
 
 PATH: Final = "/events/v1"
+_TICKETS: Final = f"{PATH}/tickets"
 _MAX_FILTER: Final = 1_000
 #: History is read session by session.
 _MAX_SESSIONS: Final = 100
-#: Kinds of events the log holds; those of hooks are told to hooks alone.
-KINDS: Final = tuple(str(kind) for kind in EventKind if not kind.startswith("hook."))
-_FAMILIES: Final = {
-    f"{family}.*": frozenset(kind for kind in KINDS if kind.startswith(f"{family}."))
-    for family in dict.fromkeys(kind.partition(".")[0] for kind in KINDS)
+#: What scripts of other origins' pages may send, and for how long a browser may remember that.
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Last-Event-ID",
+    "Access-Control-Max-Age": "600",
 }
 
 
@@ -53,17 +54,18 @@ def routes(
     async def feed(call: Call) -> web.StreamResponse:
         check_origin(call.request, call.context.origins)
         principal = call.principal = _admitted(call, tickets)
-        selection, queue = _wishes(Query(call), project_of(call))
+        selection = _wishes(call, project_of(call))
         cursor = call.request.headers.get("Last-Event-ID") or Query(call).text("cursor") or LATEST
-        sequence, resume = 0, None
+        start, resume = Start(0), None
         try:
-            sequence = await call.orchestrator.event_log.position(cursor)
+            start = await call.orchestrator.event_log.start(cursor)
         except CursorExpired as error:
             resume = error.resume
         connection = _connection(call)
         key_id = None if principal is None else principal.key_id
-        response = await connection.open(call.request_id)
-        await hub.serve(Feed(connection, selection, sequence, key_id, queue=queue, resume=resume))
+        response = await connection.open()
+        queue = Query(call).flag("queue")
+        await hub.serve(Feed(connection, selection, start, key_id, queue=queue, resume=resume))
         return response
 
     async def ticket(call: Call) -> web.Response:
@@ -73,7 +75,17 @@ def routes(
 
     if tickets is None:
         return Route("GET", PATH, access, feed), _SCHEMA
-    return Route("GET", PATH, Access.OPEN, feed), Route("POST", f"{PATH}/tickets", access, ticket), _SCHEMA
+    return (
+        Route("GET", PATH, Access.OPEN, feed, pages=True),
+        Route("POST", _TICKETS, access, ticket, pages=True),
+        *(Route("OPTIONS", path, Access.OPEN, preflight, pages=True) for path in (PATH, _TICKETS)),
+        _SCHEMA,
+    )
+
+
+async def preflight(call: Call) -> web.Response:
+    """What a browser asks before a script of another origin's page may send a key."""
+    return web.Response(status=204, headers=_PREFLIGHT)
 
 
 async def schema(call: Call) -> web.Response:
@@ -112,40 +124,41 @@ def _connection(call: Call) -> Connection:
         InvalidRequest: Neither a good websocket handshake nor server-sent events over HTTP/1.1.
     """
     request = call.request
+    headers = {REQUEST_ID: call.request_id, **shared(request, call.context.origins)}
     if request.headers.get("Upgrade", "").lower() == "websocket":
         if not web.WebSocketResponse().can_prepare(request):
             raise InvalidRequest("this is no websocket handshake", code="invalid_http", source="headers")
-        return WebSocket(request, CLOSE_S)
+        return WebSocket(request, headers, FAREWELL_S)
     if "text/event-stream" in request.headers.get("Accept", "") and request.version >= HttpVersion11:
-        return EventStream(request)
+        return EventStream(request, headers)
     message = "open a websocket here, or accept text/event-stream over HTTP/1.1"
     raise InvalidRequest(message, fields=("Upgrade", "Accept"), source="headers")
 
 
-def _wishes(query: Query, project_id: str) -> tuple[Selection, bool]:
-    """Which events are asked for, and whether places in line are.
+def _wishes(call: Call, project_id: str) -> Selection:
+    """Which events are asked for.
 
     Raises:
         InvalidRequest: Something cannot be.
     """
+    query = Query(call)
     cursor = query.text("cursor") or LATEST
     if cursor not in {EARLIEST, LATEST}:
         Cursor.parse(cursor)
-    jobs, sessions, backends = query.texts("job"), query.texts("session"), query.texts("backend")
+    jobs, sessions = query.texts("job"), query.texts("session")
     if len(jobs) > _MAX_FILTER:
         raise refuse("job", f"a feed follows at most {_MAX_FILTER:,} chosen jobs", "job_out_of_range")
     if len(sessions) > _MAX_SESSIONS:
         raise refuse("session", f"a feed follows at most {_MAX_SESSIONS} chosen sessions", "session_out_of_range")
-    kinds: set[str] = set()
-    for kind in query.texts("kind"):
-        if kind not in KINDS and kind not in _FAMILIES:
-            raise refuse("kind", f"kind must be one of {', '.join((*KINDS, *_FAMILIES))}")
-        kinds |= _FAMILIES.get(kind, frozenset((kind,)))
-    selection = Selection(
-        project_id,
-        jobs=frozenset(jobs),
-        sessions=frozenset(sessions),
-        kinds=frozenset(kinds),
-        backends=frozenset(backends),
-    )
-    return selection, query.flag("queue")
+    try:
+        return Selection.of(
+            project_id,
+            jobs=jobs,
+            sessions=sessions,
+            kinds=query.texts("kind"),
+            backends=query.texts("backend"),
+            resolve=call.orchestrator.backends.resolve,
+        )
+    except InvalidRequest as error:
+        error.source = "query"
+        raise

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
 
 from orchestrator import histogram
 from orchestrator.events import EventKind
+from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Failure, Result
-from orchestrator.notify.abc import Notification
+from orchestrator.notify.abc import Notification, Part
 from orchestrator.notify.channels import wording
 from orchestrator.notify.channels.plain import MOST
 
 _FONT: Final = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _MONO: Final = "font-family:ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace"
-_INK, _MUTED, _LINE = "#1e2233", "#687085", "#e6e8f0"
+_INK, _MUTED, _LINE, _LINK, _BAD = "#1e2233", "#687085", "#e6e8f0", "#3c4bb0", "#a3222f"
 
 #: Colour of text and of its ground by what happened.
 _NEUTRAL: Final = ("#3c4bb0", "#eceefb")
@@ -28,19 +29,25 @@ _COLOURS: Final = {
 }
 
 
+#: Width of what is inside the mail's frame, and of a picture that has another one beside it.
+_INNER: Final = 538
+NARROW: Final = 256
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A picture that travels with the mail: its content id, and the size to show it at."""
+    """A picture that travels with the mail: its content id, what it shows, and the size to show it at."""
 
     cid: str
+    result: Result
     width: int
     height: int
 
 
-def html(notifications: Sequence[Notification], footer: str, picture: Picture | None = None) -> str:
-    """The body of a mail about one notification, with the picture of its result, or about several."""
+def html(notifications: Sequence[Notification], footer: str, pictures: Mapping[str, Picture]) -> str:
+    """The body of a mail about one notification, with the pictures of results by their jobs' ids, or about several."""
     one = len(notifications) == 1
-    inner = _one(notifications[0], picture) if one else _several(notifications)
+    inner = _one(notifications[0], pictures) if one else _several(notifications)
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -58,13 +65,15 @@ def html(notifications: Sequence[Notification], footer: str, picture: Picture | 
     )
 
 
-def _one(notification: Notification, picture: Picture | None) -> str:
+def _one(notification: Notification, pictures: Mapping[str, Picture]) -> str:
     parts = [_pill(notification), _heading(wording.name(notification))]
     problem = wording.failure(notification)
     if problem is not None:
         parts.append(_problem(problem))
-    if picture is not None and notification.result is not None:
-        parts.append(_picture(picture, notification.result))
+    if picture := pictures.get(notification.event.job_id or ""):
+        parts.append(_picture(picture, "0 0 20px"))
+    if notification.parts:
+        parts.append(_parts(notification, pictures))
     parts.append(_facts(wording.facts(notification)))
     if notification.link:
         parts.append(
@@ -89,17 +98,48 @@ def _several(notifications: Sequence[Notification]) -> str:
 def _row(notification: Notification) -> str:
     name = f"<bdi>{escape(wording.name(notification))}</bdi>"
     if notification.link:
-        name = f'<a href="{escape(notification.link)}" style="color:{_INK};text-decoration:none">{name}</a>'
-    problem = wording.failure(notification)
-    reason = f' &middot; <span style="color:#a3222f">{escape(problem.code)}</span>' if problem else ""
+        name = f'<a href="{escape(notification.link)}" style="color:{_LINK};text-decoration:underline">{name}</a>'
+    problem, result = wording.failure(notification), notification.result
+    told = _reason(problem) if problem else ""
+    if result is not None:
+        told = f'<br><span style="{_MONO};font-size:12px">{escape(wording.likely(result))}</span>'
     backend = f"{escape(wording.clean(notification.event.backend))} &middot; " if notification.event.backend else ""
     return (
-        f'<tr><td style="padding:11px 12px 11px 0;border-top:1px solid {_LINE};font-size:14px;line-height:20px;'
+        f'<tr><td style="padding:11px 12px 11px 0;border-top:1px solid {_LINE};font-size:14px;line-height:21px;'
         f'word-break:break-word"><strong style="font-weight:600">{name}</strong><br>'
         f'<span style="font-size:12px;color:{_MUTED}">{backend}{wording.moment(notification.event.at)}'
-        f"{reason}</span></td>"
-        f'<td align="right" style="padding:11px 0;border-top:1px solid {_LINE};white-space:nowrap">'
+        f"</span>{told}</td>"
+        f'<td align="right" style="padding:11px 0;border-top:1px solid {_LINE};white-space:nowrap;vertical-align:top">'
         f"{_pill(notification)}</td></tr>"
+    )
+
+
+def _reason(problem: Failure) -> str:
+    return (
+        f'<br><span style="font-size:13px"><span style="{_MONO};font-weight:600;color:{_BAD}">{escape(problem.code)}'
+        f"</span>&nbsp; {escape(wording.in_short(problem))}</span>"
+    )
+
+
+def _parts(notification: Notification, pictures: Mapping[str, Picture]) -> str:
+    """The circuits, each with its picture; beside each other where these are narrow and the reader's window is not."""
+    width = _INNER if any(picture.width > NARROW for picture in pictures.values()) else NARROW + 12
+    cells = "".join(_part(part, pictures.get(part.job.id), width) for part in notification.parts)
+    more = wording.unshown(notification)
+    rest = f'<div style="font-size:13px;color:{_MUTED}">… and {more}</div>' if more else ""
+    return f'<div style="margin:0 0 20px;font-size:0">{cells}{rest}</div>'
+
+
+def _part(part: Part, picture: Picture | None, width: int) -> str:
+    status = part.job.status
+    ink = {JobStatus.COMPLETED: "#17663f", JobStatus.FAILED: _BAD}.get(status, _MUTED)
+    problem = wording.failure_of(part.job)
+    return (
+        f'<div style="display:inline-block;width:100%;max-width:{width}px;vertical-align:top">'
+        f'<div style="padding:0 12px 14px 0;font-size:14px;line-height:21px;word-break:break-word">'
+        f'<strong style="font-weight:600"><bdi>{escape(wording.part_name(part))}</bdi></strong> '
+        f'<span style="font-size:12px;color:{ink}">{status}</span>'
+        f"{_reason(problem) if problem else ''}{_picture(picture, '4px 0 0') if picture else ''}</div></div>"
     )
 
 
@@ -130,12 +170,12 @@ def _problem(problem: Failure) -> str:
     )
 
 
-def _picture(picture: Picture, result: Result) -> str:
-    told = ", ".join(f"{bar.label}: {histogram.percent(bar.probability)}" for bar in histogram.bars(result))
+def _picture(picture: Picture, margin: str) -> str:
+    told = ", ".join(f"{bar.label}: {histogram.percent(bar.probability)}" for bar in histogram.bars(picture.result))
     return (
         f'<img src="cid:{escape(picture.cid)}" width="{picture.width}" height="{picture.height}" '
         f'alt="{escape(told)}" style="display:block;width:100%;max-width:{picture.width}px;height:auto;'
-        f'margin:0 0 20px;{_MONO};font-size:13px">'
+        f'margin:{margin};{_MONO};font-size:13px">'
     )
 
 
@@ -158,6 +198,5 @@ def _preview(notifications: Sequence[Notification]) -> str:
     if problem is not None:
         return wording.clean(problem.message)
     if first.result is not None:
-        likely = sorted(histogram.bars(first.result), key=lambda bar: -bar.probability)[:4]
-        return ", ".join(f"{bar.label} {histogram.percent(bar.probability)}" for bar in likely)
-    return wording.moment(first.event.at)
+        return wording.likely(first.result)
+    return wording.ended(first) or wording.moment(first.event.at)

@@ -12,9 +12,10 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Final
 
+from orchestrator.model import Result
 from orchestrator.notify.abc import Notification
 from orchestrator.notify.channels import picture, wording
-from orchestrator.notify.channels.html import Picture, html
+from orchestrator.notify.channels.html import NARROW, Picture, html
 from orchestrator.notify.channels.plain import text
 
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
@@ -45,23 +46,30 @@ def compose(notifications: Sequence[Notification], *, sender: Address, recipient
         message["References"] = f"<job.{stable_id([job_id])}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    drawn = _drawn(notifications)
-    cid = f"histogram.{stable}@{domain}"
-    shown = Picture(cid, drawn[1], drawn[2]) if drawn else None
+    drawn = _drawn(notifications[0]) if len(notifications) == 1 else []
+    pictures, files = {}, []
+    for number, (job_id, result, (png, width, height)) in enumerate(drawn, 1):
+        cid = f"histogram.{number}.{stable}@{domain}"
+        pictures[job_id] = Picture(cid, result, width, height)
+        files.append((cid, png))
     message.set_content(text(notifications, footer), cte="quoted-printable")
-    message.add_alternative(html(notifications, footer, shown), subtype="html", cte="quoted-printable")
-    if drawn:
-        *_, pictured = message.iter_parts()
+    message.add_alternative(html(notifications, footer, pictures), subtype="html", cte="quoted-printable")
+    *_, pictured = message.iter_parts()
+    for cid, png in files:
         pictured.add_related(
-            drawn[0], maintype="image", subtype="png", cid=f"<{cid}>", filename="histogram.png", disposition="inline"
+            png, maintype="image", subtype="png", cid=f"<{cid}>", filename="histogram.png", disposition="inline"
         )
     return message
 
 
-def _drawn(notifications: Sequence[Notification]) -> tuple[bytes, int, int] | None:
-    if len(notifications) == 1 and notifications[0].result is not None:
-        return picture.histogram(notifications[0].result)
-    return None
+def _drawn(notification: Notification) -> list[tuple[str, Result, picture.Drawn]]:
+    """Job, result and its picture: of a single job, or of the first circuits of several."""
+    job, result = notification.job, notification.result
+    if job is not None and result is not None:
+        return [(job.id, result, picture.histogram(result))]
+    found = [(part.job.id, part.result) for part in notification.parts if part.result is not None]
+    pictures = picture.beside_each_other([result for _, result in found], NARROW)
+    return [(job_id, result, drawn) for (job_id, result), drawn in zip(found, pictures, strict=True)]
 
 
 def stable_id(ids: Sequence[str]) -> str:

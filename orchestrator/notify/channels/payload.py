@@ -11,6 +11,10 @@ from orchestrator.events import Event
 from orchestrator.model import Job
 from orchestrator.notify.abc import Notification
 
+#: A body is no longer; what would be has its long texts cut to this many characters.
+MAX_BODY: Final = 65_536
+_MAX_TEXT: Final = 1_000
+
 #: Grows when a member changes its meaning or goes; new members may come without.
 VERSION: Final = 1
 
@@ -21,21 +25,29 @@ def body(notification: Notification) -> bytes:
     """The JSON text: ``{"version", "type", "timestamp", "data": {"event", "project", "job", "link"}}``.
 
     ``type`` and ``timestamp`` are those of the Standard Webhooks convention: the event's kind, and when it was
-    committed. The same notification always gives the same bytes as long as its job stands where it stood.
+    committed. The same notification always gives the same bytes as long as its job stands where it stood. Where
+    texts of the submitter make it too long they are cut, and ``data.truncated`` says so.
     """
-    return _encoder.encode(
-        {
-            "version": VERSION,
-            "type": notification.event.kind,
-            "timestamp": iso(notification.event.at),
-            "data": {
-                "event": event_members(notification.event),
-                "project": {"id": notification.project.id, "name": notification.project.name},
-                "job": None if notification.job is None else job_members(notification.job),
-                "link": notification.link,
-            },
-        }
-    )
+    data = {
+        "event": event_members(notification.event),
+        "project": {"id": notification.project.id, "name": notification.project.name},
+        "job": None if notification.job is None else job_members(notification.job),
+        "link": notification.link,
+    }
+    head = {"version": VERSION, "type": notification.event.kind, "timestamp": iso(notification.event.at)}
+    content = _encoder.encode(head | {"data": data})
+    if len(content) <= MAX_BODY:
+        return content
+    return _encoder.encode(head | {"data": _cut(msgspec.to_builtins(data)) | {"truncated": True}})
+
+
+def _cut(value: Any) -> Any:
+    """The same with its long texts cut."""
+    if isinstance(value, str):
+        return value if len(value) <= _MAX_TEXT else value[: _MAX_TEXT - 1] + "…"
+    if isinstance(value, dict):
+        return {name: _cut(member) for name, member in value.items()}
+    return [_cut(member) for member in value] if isinstance(value, list) else value
 
 
 def event_members(event: Event) -> dict[str, Any]:

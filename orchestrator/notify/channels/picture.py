@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from orchestrator.histogram import bars, percent
+from orchestrator.histogram import MOST, bars, percent
 from orchestrator.model import Result
 from orchestrator.notify.channels.canvas import Canvas, Colour, advance
 
@@ -27,16 +28,40 @@ _GAP: Final = 22
 _LARGE, _SMALL = 24.0, 17.0
 
 
-def histogram(result: Result) -> tuple[bytes, int, int]:
-    """A PNG file, and the width and height to show it at. Bars are scaled to the most probable outcome's."""
-    lines = bars(result)
+#: A PNG file, and the width and height to show it at.
+Drawn = tuple[bytes, int, int]
+
+#: Longest label that a picture of half the width has room for, and the most bars of one among several.
+_SHORT: Final = 10
+_FEW: Final = 6
+
+
+def beside_each_other(results: Sequence[Result], narrow: int) -> list[Drawn]:
+    """Pictures of several results, equally wide: `narrow` if their labels allow it."""
+    longest = max((len(line.label) for result in results for line in bars(result, _FEW)), default=1)
+    width = DENSITY * narrow if longest <= _SHORT else WIDTH
+    return [histogram(result, width, _FEW) for result in results]
+
+
+def histogram(result: Result, width: int = WIDTH, most: int = MOST) -> Drawn:
+    """The picture of one result. Bars are scaled to the most probable outcome's.
+
+    Args:
+        result: What was measured.
+        width: Of the picture, pixels.
+        most: See `orchestrator.histogram.bars`.
+
+    Raises:
+        ValueError: So narrow a picture has no room for labels so long.
+    """
+    lines = bars(result, most)
     longest = max((len(line.label) for line in lines), default=1)
     size = _LARGE if longest <= 14 else _SMALL
     figures = max((len(percent(line.probability)) for line in lines), default=6)
     left = _EDGE + longest * advance(size) + _GAP
-    right = WIDTH - _EDGE - figures * advance(size) - _GAP
+    right = width - _EDGE - figures * advance(size) - _GAP
     top = max((line.probability for line in lines), default=1.0) or 1.0
-    canvas = Canvas(WIDTH, 2 * _MARGIN + _ROW * max(1, len(lines)))
+    canvas = Canvas(width, 2 * _MARGIN + _ROW * max(1, len(lines)))
     for row, line in enumerate(lines):
         y = _MARGIN + row * _ROW
         text_y = y + (_ROW - size) / 2
@@ -47,5 +72,5 @@ def histogram(result: Result) -> tuple[bytes, int, int]:
             length = max((right - left) * line.probability / top, 4.0)
             canvas.bar(left, bar_y, length, _THICK, radius=_CORNER, colour=_REST if line.rest else _BAR)
         figure = percent(line.probability)
-        canvas.text(WIDTH - _EDGE - len(figure) * advance(size), text_y, figure, size, _MUTED)
+        canvas.text(width - _EDGE - len(figure) * advance(size), text_y, figure, size, _MUTED)
     return canvas.png(), canvas.width // DENSITY, canvas.height // DENSITY

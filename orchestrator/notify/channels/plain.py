@@ -7,11 +7,13 @@ from typing import Final
 
 from orchestrator import histogram
 from orchestrator.model import Result
-from orchestrator.notify.abc import Notification
+from orchestrator.notify.abc import Notification, Part
 from orchestrator.notify.channels import wording
 
 #: Notifications a digest tells one by one.
 MOST: Final = 50
+#: Bars of one circuit among several.
+MOST_OF_PART: Final = 6
 _BAR: Final = 30
 
 
@@ -28,6 +30,10 @@ def _one(notification: Notification) -> list[str]:
         lines += [problem.code, *(f"  {line}" for line in wording.clean_lines(problem.message)), ""]
     if notification.result is not None:
         lines += [*bars(notification.result), ""]
+    for part in notification.parts:
+        lines += [*_part(part), ""]
+    if more := wording.unshown(notification):
+        lines += [f"... and {more}", ""]
     rows = wording.facts(notification)
     width = max(len(label) for label, _ in rows)
     lines += [f"{label + ':':<{width + 1}} {value}" for label, value in rows]
@@ -38,8 +44,11 @@ def _several(notifications: Sequence[Notification]) -> list[str]:
     lines = [wording.summary(notifications), ""]
     for notification in notifications[:MOST]:
         problem = wording.failure(notification)
-        reason = f" ({problem.code})" if problem else ""
-        lines.append(f"* {wording.name(notification)}: {wording.word(notification)}{reason}")
+        lines.append(f"* {wording.name(notification)}: {wording.word(notification)}")
+        if problem is not None:
+            lines.append(f"  {problem.code}: {wording.in_short(problem)}")
+        if notification.result is not None:
+            lines.append(f"  {wording.likely(notification.result)}")
         lines.append(
             f"  {wording.moment(notification.event.at)}  {notification.link or notification.event.job_id or ''}"
         )
@@ -48,9 +57,19 @@ def _several(notifications: Sequence[Notification]) -> list[str]:
     return lines
 
 
-def bars(result: Result) -> list[str]:
+def _part(part: Part) -> list[str]:
+    lines = [f"{wording.part_name(part)}: {part.job.status}"]
+    problem = wording.failure_of(part.job)
+    if problem is not None:
+        lines.append(f"  {problem.code}: {wording.in_short(problem)}")
+    if part.result is not None:
+        lines += [f"  {line}" for line in bars(part.result, MOST_OF_PART)]
+    return lines
+
+
+def bars(result: Result, most: int = histogram.MOST) -> list[str]:
     """The histogram in letters."""
-    drawn = histogram.bars(result)
+    drawn = histogram.bars(result, most)
     labels = max((len(bar.label) for bar in drawn), default=0)
     top = max((bar.probability for bar in drawn), default=1.0) or 1.0
     return [

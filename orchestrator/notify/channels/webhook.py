@@ -73,6 +73,13 @@ class WebhookChannel(Channel):
         _keys(checked)
         return checked
 
+    def rotated(self, target: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        secret = signing.new_secret()
+        return self.check(_without_secrets(target) | {"secrets": [secret, *_secrets(target)[:1]]}), secret
+
+    def with_newest_secret(self, target: Mapping[str, Any]) -> dict[str, Any]:
+        return self.check(_without_secrets(target) | {"secret": _secrets(target)[0]})
+
     async def deliver(self, target: Mapping[str, Any], notifications: Sequence[Notification]) -> Attempted:
         """Post each notification by itself; the first that is not delivered ends the attempt."""
         try:
@@ -136,6 +143,10 @@ def _secrets(target: Mapping[str, Any]) -> list[object]:
     several = list(listed) if isinstance(listed, list | tuple) else [listed]
     alone = [target["secret"]] if target.get("secret") is not None else []
     return alone + [secret for secret in several if secret not in alone]
+
+
+def _without_secrets(target: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in target.items() if name not in {"secret", "secrets"}}
 
 
 def _keys(target: Mapping[str, Any]) -> list[bytes]:

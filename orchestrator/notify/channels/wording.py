@@ -13,11 +13,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from orchestrator.events import EventKind
-from orchestrator.model import Failure
-from orchestrator.notify.abc import Notification
+from orchestrator.histogram import bars, percent
+from orchestrator.lifecycle import JobStatus
+from orchestrator.model import Failure, Job, Result
+from orchestrator.notify.abc import Notification, Part
 
 MAX_NAME: Final = 120
 MAX_MESSAGE: Final = 2000
+MAX_IN_SHORT: Final = 240
 
 #: Controls, formats (directional ones among them), surrogates, private use, unassigned, line and paragraph separators.
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -34,8 +37,14 @@ _WORDS: Final = {
     EventKind.JOB_DELETED: "deleted",
     EventKind.BACKEND_CALIBRATED: "calibrated",
     EventKind.BACKEND_CHANGED: "changed",
+    EventKind.BUDGET_REFUSED: "refused",
+    EventKind.BUDGET_EXHAUSTED: "exhausted",
     EventKind.HOOK_TEST: "test",
 }
+
+
+#: Kinds that tell why a job failed.
+_FAILURES: Final = frozenset({EventKind.JOB_FAILED, EventKind.BUDGET_REFUSED})
 
 
 def clean(text: str, limit: int = MAX_NAME) -> str:
@@ -70,16 +79,50 @@ def name(notification: Notification) -> str:
 
 
 def noun(notification: Notification) -> str:
-    """``Job``, ``Backend`` or ``Hook``."""
+    """``Job``, ``Backend``, ``Budget`` or ``Hook``."""
     return clean(notification.event.kind.partition(".")[0].capitalize())
 
 
 def failure(notification: Notification) -> Failure | None:
     """Why the job failed, if it did and the reason is known; the code cleaned, the message not."""
-    job = notification.job
-    if notification.event.kind is not EventKind.JOB_FAILED or job is None or job.outcome.failure is None:
+    if notification.event.kind not in _FAILURES or notification.job is None:
         return None
-    return Failure(code=clean(job.outcome.failure.code, 60), message=job.outcome.failure.message)
+    return failure_of(notification.job)
+
+
+def failure_of(job: Job) -> Failure | None:
+    """Why a job failed, if that is known; see `failure`."""
+    found = job.outcome.failure
+    return None if found is None else Failure(code=clean(found.code, 60), message=found.message)
+
+
+def in_short(problem: Failure) -> str:
+    """A failure's message in one line of a list."""
+    return clean(problem.message, MAX_IN_SHORT)
+
+
+def likely(result: Result, most: int = 4) -> str:
+    """The most probable outcomes, ``00 50.1 %, 11 49.9 %``."""
+    found = sorted((bar for bar in bars(result) if not bar.rest), key=lambda bar: -bar.probability)[:most]
+    return ", ".join(f"{bar.label} {percent(bar.probability)}" for bar in found)
+
+
+def ended(notification: Notification) -> str | None:
+    """How the circuits of a multi-circuit job ended, ``46 completed, 2 failed``; None where that is not known."""
+    order = [status for status in JobStatus if notification.ended.get(status)]
+    return ", ".join(f"{notification.ended[status]:,} {status}" for status in order) or None
+
+
+def part_name(part: Part) -> str:
+    """``Circuit 3``, and its name if it has one."""
+    number = f"Circuit {(part.job.child_index or 0) + 1}"
+    return f"{number}: {clean(part.job.spec.name, 60)}" if part.job.spec.name else number
+
+
+def unshown(notification: Notification) -> str | None:
+    """``42 more circuits``, beside those that are told one by one."""
+    left = sum(notification.ended.values()) - len(notification.parts)
+    return f"{left:,} more circuit{'s' if left > 1 else ''}" if left > 0 else None
 
 
 def subject(notifications: Sequence[Notification]) -> str:
@@ -108,7 +151,7 @@ def facts(notification: Notification) -> list[tuple[str, str]]:
     if job is not None:
         spec, outcome = job.spec, job.outcome
         rows += [
-            ("Circuits", str(job.children) if job.children else None),
+            ("Circuits", ": ".join(filter(None, (f"{job.children:,}", ended(notification)))) if job.children else None),
             ("Qubits", str(spec.stats.qubits) if spec.stats.qubits else None),
             ("Shots", f"{spec.shots:,}"),
             ("Noise model", spec.noise.model if spec.noise else None),

@@ -33,6 +33,7 @@ def delivery_row(delivery: Delivery) -> tuple[Any, ...]:
         delivery.due_at,
         delivery.settled_at,
         delivery.detail,
+        delivery.batch,
     )
 
 
@@ -46,6 +47,7 @@ def _delivery(row: Sequence[Any]) -> Delivery:
         due_at=row[6],
         settled_at=row[7],
         detail=row[8],
+        batch=row[9],
     )
 
 
@@ -91,8 +93,14 @@ class SqliteOutbox(Outbox):
     async def waiting(self) -> list[str]:
         return [row[0] for row in await self._fetch("hooks_waiting", ())]
 
-    async def pending(self, hook_id: str, *, limit: int) -> list[Delivery]:
-        return [_delivery(row) for row in await self._fetch("pending", (hook_id, limit))]
+    async def pending(self, hook_id: str, *, limit: int, batch: str | None = None) -> list[Delivery]:
+        if batch is None:
+            return [_delivery(row) for row in await self._fetch("pending", (hook_id, limit))]
+        return [_delivery(row) for row in await self._fetch("pending_of_batch", (hook_id, batch, limit))]
+
+    async def gather(self, deliveries: Sequence[Delivery], batch: str) -> None:
+        members = [(batch, each.hook_id, each.event.sequence) for each in deliveries]
+        await self._write(lambda connection: connection.executemany(_SQL["gather"], members).rowcount)
 
     async def dead(self, hook_id: str, *, limit: int) -> list[Delivery]:
         return [_delivery(row) for row in await self._fetch("dead", (hook_id, limit))]

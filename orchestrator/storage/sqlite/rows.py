@@ -15,7 +15,7 @@ import msgspec
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Job, JobSpec, Outcome, Session
-from orchestrator.storage.abc import Move
+from orchestrator.storage.abc import Move, Waiting
 
 COMPRESS_ABOVE: Final = 4096
 JOB_COLUMNS: Final = 17
@@ -52,6 +52,12 @@ def job_row(job: Job) -> tuple[Any, ...]:
         encode(job.spec).decode(),
         None if job.outcome == _NOTHING else encode(job.outcome).decode(),
     )
+
+
+def waiting(row: tuple[Any, ...]) -> Waiting:
+    """What a waiting job is to others."""
+    backend, job_id, status, *rest = row
+    return Waiting(backend, job_id, _STATUSES[status], *rest)
 
 
 def move_row(move: Move) -> tuple[Any, ...]:

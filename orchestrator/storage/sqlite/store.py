@@ -16,7 +16,19 @@ from orchestrator.errors import StorageError, StorageFull, StorageRefused
 from orchestrator.events import Event
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import ApiKey, Characterization, Job, Project, Session, Standing
-from orchestrator.storage.abc import Apply, EndSession, JobFilter, Move, OnCommit, Record, Report, Route, Store, Submit
+from orchestrator.storage.abc import (
+    Apply,
+    EndSession,
+    JobFilter,
+    Move,
+    OnCommit,
+    Record,
+    Report,
+    Route,
+    Store,
+    Submit,
+    Waiting,
+)
 from orchestrator.storage.sqlite import header, queries, rows
 from orchestrator.storage.sqlite.connection import CLOSE_LIMIT_S, Connection, connect_reader, connect_writer
 from orchestrator.storage.sqlite.migrate import available, migrate
@@ -190,8 +202,8 @@ class SqliteStore(Store):
     async def stranded(self, *, after: str | None, limit: int) -> list[Job]:
         return [rows.job(row) for row in await self._read(fetch, "stranded", (after or "", limit))]
 
-    async def waiting(self) -> dict[str, int]:
-        return dict(await self._read(fetch, "waiting", ()))
+    async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
+        return [rows.waiting(row) for row in await self._read(fetch, "waiting", (*after, limit))]
 
     async def events(
         self,

@@ -146,6 +146,32 @@ async def check_revived_deliveries(opened: Opened) -> None:
     assert await opened.store.outbox.revive("hook-2", one.id, due_at=99) == 0
 
 
+async def check_gathered_deliveries(opened: Opened) -> None:
+    """Deliveries that were gathered are found by their batch and stay in it while they wait; what is settled, or
+    of others, is not gathered, and a settled one that waits again belongs to no batch.
+    """
+    outbox = opened.store.outbox
+    await opened.hook("hook-1")
+    await opened.hook("hook-2")
+    for _ in range(4):
+        await opened.cause(await opened.submit(), Cause.CANCELED)
+    one, two, three, four = await _pending(opened)
+    await outbox.record([_settled(one, D.DELIVERED, 7)], [])
+    await outbox.gather([one, two, three], two.id)
+    two, three = (replace(each, batch=two.id) for each in (two, three))
+    assert await _pending(opened) == [two, three, four]
+    assert await outbox.pending("hook-1", limit=ALL, batch=two.id) == [two, three]
+    assert await outbox.pending("hook-1", limit=1, batch=two.id) == [two]
+    assert await outbox.pending("hook-1", limit=ALL, batch=one.id) == []
+    assert await outbox.pending("hook-2", limit=ALL, batch=two.id) == []
+    await outbox.record([replace(two, attempts=1, due_at=99)], [])
+    assert await outbox.revive("hook-1", two.id, due_at=77) == 1
+    assert await outbox.pending("hook-1", limit=ALL, batch=two.id) == [replace(two, due_at=77), three]
+    await outbox.record([_settled(two, D.DELIVERED, 8), _settled(three, D.DEAD, 8)], [])
+    assert await outbox.revive("hook-1", two.id, due_at=99) == await outbox.revive("hook-1", None, due_at=99) == 1
+    assert [each.batch for each in await _pending(opened)] == [None, None, None]
+
+
 async def check_disabled_hook_buries_its_deliveries(opened: Opened) -> None:
     """When a hook is disabled its pending deliveries are dead; those of others wait on."""
     hook = await opened.hook("hook-1")

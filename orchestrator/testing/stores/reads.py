@@ -5,9 +5,9 @@ from __future__ import annotations
 from orchestrator.errors import StorageError
 from orchestrator.events import Event, EventKind
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import ApiKey, Characterization, Job, Project, Standing
+from orchestrator.model import ApiKey, Characterization, Job, Outcome, Project, Standing
 from orchestrator.storage import ledger
-from orchestrator.storage.abc import JobFilter, Record
+from orchestrator.storage.abc import JobFilter, Record, Waiting
 from orchestrator.testing.stores.opened import ALL, BACKEND, INPUT, PROJECT, Opened, refused, replace
 
 S = JobStatus
@@ -96,16 +96,38 @@ async def check_stranded(opened: Opened) -> None:
 
 
 async def check_waiting(opened: Opened) -> None:
-    """How many leaves wait for each backend: submitted and ready ones, no parents; only where there are some."""
-    assert await opened.store.waiting() == {}
-    await opened.submit(backend="a")
-    await opened.submit(S.SUBMITTED, backend="a")
-    job = await opened.submit(backend="b")
-    await opened.submit_family(S.READY, S.SUBMITTED)
+    """Leaves that wait, by backend and age: submitted and ready ones with what is predicted, no parents; in pages."""
+
+    async def waiting(limit: int = ALL) -> list[Waiting]:
+        found: list[Waiting] = []
+        after = ("", "")
+        while page := await opened.store.waiting(after=after, limit=limit):
+            assert len(page) <= limit
+            found += page
+            after = page[-1].backend, page[-1].id
+        return found
+
+    assert await waiting() == []
+    first = await opened.submit(backend="b")
+    jobs = [await opened.submit(backend="a"), await opened.submit(S.SUBMITTED, backend="a")]
+    parent, children = await opened.submit_family(S.READY, S.SUBMITTED)
     await opened.submit(S.FAILED, backend="c")
-    assert await opened.store.waiting() == {"a": 2, "b": 1, BACKEND: 2}
-    await opened.cause(job, Cause.STARTED)
-    assert await opened.store.waiting() == {"a": 2, BACKEND: 2}
+    move = opened.move(jobs[1], Cause.READY)
+    predicted = move.after = replace(move.after, outcome=Outcome(predicted_execution_ms=7))
+    assert await opened.store.apply([move]) == [True]
+    expected = [_waiting(job) for job in (jobs[0], predicted, first, *children)]
+    expected.sort(key=lambda entry: (entry.backend, entry.id))
+    assert [entry.predicted_ms for entry in expected].count(7) == 1
+    assert {entry.parent_id for entry in expected} == {None, parent.id}
+    for limit in (1, 2, ALL):
+        assert await waiting(limit) == expected
+    await opened.cause(first, Cause.STARTED)
+    assert await waiting() == [entry for entry in expected if entry.id != first.id]
+
+
+def _waiting(job: Job) -> Waiting:
+    predicted_ms = job.outcome.predicted_execution_ms
+    return Waiting(job.backend, job.id, job.status, job.project_id, job.parent_id, job.spec.session_id, predicted_ms)
 
 
 async def check_projects_are_kept_apart(opened: Opened) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from orchestrator.errors import SessionNotFound, SessionRefused, StorageError
 from orchestrator.events import EventKind
 from orchestrator.lifecycle import Cause, JobStatus
-from orchestrator.model import Cost, Job, Outcome, Session, SessionStatus
+from orchestrator.model import Cost, Failure, Job, Outcome, Session, SessionStatus
 from orchestrator.storage.abc import Draft, Idempotency, JobFilter, Submit
+from orchestrator.storage.ledger import failure_data
 from orchestrator.storage.sessions import CASCADE
 from orchestrator.testing.stores.opened import ALL, BACKEND, PROJECT, Opened, refused, replace
 
@@ -154,12 +155,38 @@ async def check_costs_end_a_session(opened: Opened) -> None:
     running = await opened.cause(jobs[3], Cause.STARTED)
     now = await _now(opened, session)
     assert (now.active, now.used_ms, now.spent, now.active_jobs) == (True, 12, 0.1, 3)
+    opened.told.clear()
     await _ended(opened, jobs[4], cost=Cost(value=0.2))
+    (told,) = [entry for entry in opened.told if entry.event.kind is K.BUDGET_EXHAUSTED]
+    assert told.job is None
+    course = await opened.store.events(0, limit=ALL, sessions=["s-1"])
+    assert course[-2:] == [told.event, opened.told[-1].event]
+    assert [event.kind for event in course[-2:]] == [K.BUDGET_EXHAUSTED, K.JOB_CANCELED]
+    assert await opened.store.events(0, limit=ALL, project_id=OTHER) == []
+    assert (told.event.project_id, told.event.backend, told.event.session_id) == (PROJECT, BACKEND, "s-1")
+    cost = {"value": 0.3, "unit": "usd"}
+    assert told.event.data == {"session_id": "s-1", "spent": cost, "limit": cost}
     now = await _now(opened, session)
     assert (now.active, now.active_jobs, now.ender_id) == (False, 1, None)
     assert await opened.statuses(jobs[3:]) == [S.STARTED, S.COMPLETED, S.CANCELED]
     await opened.cause(running, Cause.COMPLETED)
     assert (await _now(opened, session)).active_jobs == 0
+
+
+async def check_refusals_for_their_cost_are_told(opened: Opened) -> None:
+    """A job that fails because of what it would cost gets an event of the budget beside its failure's; no other."""
+    failure = Failure(code="QuotaExhaustedError", message="too dear")
+    other, job = await opened.submit(), await opened.submit()
+    await opened.cause(other, Cause.FAILED)
+    move = opened.move(job, Cause.FAILED)
+    move.after, move.data = replace(move.after, outcome=Outcome(failure=failure)), failure_data(failure)
+    opened.told.clear()
+    assert await opened.store.apply([move]) == [True]
+    failed, refused = [entry.event for entry in opened.told]
+    assert (failed.kind, refused.kind) == (K.JOB_FAILED, K.BUDGET_REFUSED)
+    assert refused == replace(failed, kind=K.BUDGET_REFUSED, sequence=failed.sequence + 1, before=S.FAILED)
+    assert (await opened.kinds(other))[-1] is K.JOB_FAILED
+    assert (await opened.store.verify()).problems == ()
 
 
 async def check_an_end_cancels_what_is_queued(opened: Opened) -> None:

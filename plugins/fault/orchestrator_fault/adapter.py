@@ -116,7 +116,7 @@ class FaultAdapter(Adapter):
 
     async def prepare(self, attempts: Sequence[Attempt]) -> Sequence[Prepared | Failure]:
         inside = [
-            dataclasses.replace(attempt, job=renamed(attempt.job, self._injections[attempt.job.backend].inner))
+            replace(attempt, job=renamed(attempt.job, self._injections[attempt.job.backend].inner))
             for attempt in attempts
         ]
         return await called(self.wrapped.prepare, inside)

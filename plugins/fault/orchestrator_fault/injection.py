@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import anyio.abc
 import msgspec
@@ -37,8 +36,7 @@ HALF = 0.5
 Outcome = Result | ExecutionError
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Inner(Attempt):
+class Inner(Attempt, frozen=True, kw_only=True):
     """An attempt as the wrapped adapter sees it.
 
     Attributes:

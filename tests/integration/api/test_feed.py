@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from aiohttp import ClientWebSocketResponse, ClientWSTimeout, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
 from orchestrator.api.feed import hub
 from tests.contract.harness import BELL, MULTI, Client, Service, launched
@@ -145,40 +145,6 @@ async def test_shutdown_closes_all_feeds_at_once() -> None:
                     group.start_soon(watch, socket)
                 await service.stop()
     assert codes == [hub.Close.SHUTDOWN] * len(sockets)
-
-
-async def test_a_client_that_never_reads_is_cut(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the time a frame may take it is closed at a cursor it can resume from; others are served meanwhile."""
-    monkeypatch.setattr(hub, "SEND_S", 0.05)
-    monkeypatch.setattr(hub, "CLOSE_S", 0.05)
-    cut, told = anyio.Event(), []
-    close = hub.Feed.close
-
-    async def watched(feed: hub.Feed, code: hub.Close, reason: str = "") -> None:
-        await close(feed, code, reason)
-        told.append((code, reason))
-        cut.set()
-
-    monkeypatch.setattr(hub.Feed, "close", watched)
-    async with (
-        client.session.ws_connect("/events/v1?cursor=earliest", timeout=ClientWSTimeout(ws_close=0.1)) as slow,
-        client.session.ws_connect("/events/v1?kind=job.completed") as reader,
-    ):
-        await frames(slow)
-        connection = slow._response.connection
-        assert connection is not None
-        assert connection.transport is not None
-        connection.transport.pause_reading()
-        submitted = 0
-        while not cut.is_set():
-            submitted += 1
-            assert submitted < 2000
-            await client.submit({**MULTI, "input": {"circuits": [{"circuit": []}] * 50}})
-        await frames(reader, "job.completed")
-    code, reason = told[0]
-    assert code is hub.Close.SLOW
-    async with client.session.ws_connect("/events/v1", params={"cursor": reason}) as resumed:
-        assert (await frames(resumed))[0]["type"] == "event"
 
 
 async def test_ping_and_noise_from_the_client(client: Client) -> None:

@@ -13,9 +13,9 @@ import pytest
 from orchestrator.api.strict import MAX_BODY
 from tests.contract.harness import BELL, Client, Service
 
-#: Seconds; the promise is 0.1 on a quiet machine, of which tests cannot be sure. Work on the loop itself would
-#: stop it for most of the request's time.
-TOLERATED_S = 0.25
+#: Seconds of processor time; on a quiet machine that is wall time. Work on the loop itself would stop it for most of
+#: the request's.
+TOLERATED_S = 0.1
 GATE = b'{"gate":"ms","targets":[0,1],"phases":[0.1,0.2]}'
 
 
@@ -31,15 +31,18 @@ def job(gates: bytes) -> bytes:
 
 @asynccontextmanager
 async def lag() -> AsyncIterator[Callable[[], float]]:
-    """Longest time the event loop stood still while the block ran, seconds."""
-    worst, step = 0.0, 0.002
+    """The most processor time (seconds) that the process spent between two turns of its event loop.
+
+    What other processes take does not count, and what threads do while the loop turns does neither.
+    """
+    worst = 0.0
 
     async def tick() -> None:
         nonlocal worst
         while True:
-            before = time.perf_counter()
-            await asyncio.sleep(step)
-            worst = max(worst, time.perf_counter() - before - step)
+            before = time.process_time()
+            await asyncio.sleep(0.002)
+            worst = max(worst, time.process_time() - before)
 
     ticking = asyncio.create_task(tick())
     try:
@@ -50,11 +53,11 @@ async def lag() -> AsyncIterator[Callable[[], float]]:
 
 async def test_the_largest_job_is_taken(service: Service, client: Client) -> None:
     """150,000 gates in one circuit."""
-    before = time.perf_counter()
+    before = time.process_time()
     async with lag() as worst:
         status, body = await client.ask("POST", "/v0.4/jobs", job(b",".join([GATE] * 150_000)))
     assert status == 201, body
-    assert worst() < max(TOLERATED_S, (time.perf_counter() - before) / 2)
+    assert worst() < max(TOLERATED_S, (time.process_time() - before) / 2)
     assert (await service.orchestrator.get(body["id"])).spec.stats.gates_2q == 150_000
 
 
@@ -75,11 +78,11 @@ FLOODS = {
 async def test_floods_are_refused_while_the_loop_moves(client: Client, name: str) -> None:
     """Ten megabytes of anything that is no job."""
     body, status = FLOODS[name]
-    before = time.perf_counter()
+    before = time.process_time()
     async with lag() as worst:
         answer = await client.ask("POST", "/v0.4/jobs", body)
     assert answer[0] == status, answer
-    assert worst() < max(TOLERATED_S, (time.perf_counter() - before) / 2)
+    assert worst() < max(TOLERATED_S, (time.process_time() - before) / 2)
 
 
 async def test_many_large_bodies_at_once(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import ssl
 import struct
 import zlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 import trustme
 from aiosmtpd.smtp import SMTP
@@ -19,8 +21,9 @@ from aiosmtpd.smtp import SMTP
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import InvalidRequest, SettingsError
 from orchestrator.events import EventKind
+from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Failure, Result
-from orchestrator.notify.abc import Attempted, ChannelContext, Verdict
+from orchestrator.notify.abc import Attempted, ChannelContext, Notification, Part, Verdict
 from orchestrator.notify.channels.email import EmailChannel
 from orchestrator.testing.channel_checks import HOSTILE_NAMES, Bench, notification
 from orchestrator.testing.channel_suite import ChannelConformance
@@ -145,6 +148,47 @@ async def test_a_completed_job(server: MailServer) -> None:
     assert (depth, colours) == (8, 2)
 
 
+def family(kind: EventKind, *parts: Part, **ended: int) -> Notification:
+    """A notification of a multi-circuit job."""
+    told = notification(kind, name="sweep")
+    assert told.job is not None
+    job = msgspec.structs.replace(told.job, children=sum(ended.values()))
+    counts = {JobStatus(status): number for status, number in ended.items()}
+    return dataclasses.replace(told, job=job, parts=parts, ended=counts)
+
+
+def part(number: int, kind: EventKind, result: Result | None = None) -> Part:
+    child = notification(kind, number=number, name=None).job
+    assert child is not None
+    return Part(msgspec.structs.replace(child, child_index=number), result)
+
+
+async def test_a_job_of_several_circuits(server: MailServer) -> None:
+    """The mail tells how its circuits ended, and of the first few each one's histogram or failure."""
+    first, second = part(0, EventKind.JOB_COMPLETED, BELL), part(1, EventKind.JOB_COMPLETED, BELL)
+    third = part(2, EventKind.JOB_FAILED)
+    told = [
+        (family(EventKind.JOB_COMPLETED, first, second, completed=1_048), 2, "1,048: 1,048 completed", "1,046"),
+        (family(EventKind.JOB_FAILED, first, third, completed=1, failed=1, canceled=9), 1, "11: 1 completed", "9"),
+    ]
+    async with channel(settings(server.port)) as mails:
+        for notified, *_ in told:
+            await mails.deliver(mails.check(TO), [notified])
+    for mail, (_, pictures, counts, rest) in zip(server.kept, told, strict=True):
+        text, html = mail.get_body(("plain",)), mail.get_body(("html",))
+        assert text is not None
+        assert html is not None
+        shown = [each["content-id"].strip("<>") for each in mail.walk() if each.get_content_type() == "image/png"]
+        assert len(set(shown)) == pictures
+        assert all(f"cid:{cid}" in html.get_content() for cid in shown)
+        assert text.get_content().count(" 50.0 %") == 2 * pictures
+        for body in (text.get_content(), html.get_content()):
+            assert "Circuit 1" in body
+            assert f"{rest} more circuits" in body
+            assert counts in body
+            assert ("no memory" in body) == ("Circuit 3" in body) == (pictures == 1)
+
+
 async def test_a_failed_job(server: MailServer) -> None:
     """The mail says code and message."""
     failure = Failure(code="NotEnoughQubits", message="31 qubits are wanted,\n25 are there <&>")
@@ -160,8 +204,10 @@ async def test_a_failed_job(server: MailServer) -> None:
 
 
 async def test_digest(server: MailServer) -> None:
-    """Several notifications make one mail that tells each; its Message-ID follows from theirs, in any order."""
-    several = [notification(EventKind.JOB_COMPLETED, number=1, name="first")]
+    """Several notifications make one mail that tells each, with what came out or why nothing did, and its link; its
+    Message-ID follows from theirs, in any order.
+    """
+    several = [notification(EventKind.JOB_COMPLETED, number=1, name="first", result=BELL)]
     several += [notification(number=number, name=f"job {number}") for number in range(2, 70)]
     async with channel(settings(server.port)) as mails:
         await mails.deliver(mails.check(TO), several)
@@ -170,10 +216,14 @@ async def test_digest(server: MailServer) -> None:
     first, again, other = server.kept
     assert first["message-id"] == again["message-id"] != other["message-id"]
     assert first["subject"] == "Ion trap lab: 69 jobs: 68 failed, 1 completed"
-    body = first.get_body(("plain",))
-    assert body is not None
-    assert "first: completed" in body.get_content()
-    assert "and 19 more" in body.get_content()
+    for kind, entry in (("plain", "SimulationError: no memory"), ("html", "SimulationError</span>&nbsp; no memory")):
+        body = first.get_body((kind,))
+        assert body is not None
+        told = body.get_content()
+        assert "and 19 more" in told
+        assert "00 50.0 %, 11 50.0 %" in told
+        assert told.count(entry) == 49
+        assert [str(each.link) in told for each in several] == [True] * 50 + [False] * 19
 
 
 MOODS = [

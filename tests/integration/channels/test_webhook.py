@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -17,6 +19,7 @@ from standardwebhooks.webhooks import Webhook
 from orchestrator.clock import SystemClock
 from orchestrator.errors import InvalidRequest
 from orchestrator.events import EventKind
+from orchestrator.model import Failure
 from orchestrator.notify.abc import Attempted, ChannelContext, Verdict
 from orchestrator.notify.channels import webhook
 from orchestrator.notify.channels.webhook import WebhookChannel
@@ -81,6 +84,24 @@ async def test_body_and_signature(receiver: Receiver) -> None:
     assert told["data"]["event"]["job_id"] == told["data"]["job"]["id"]
     assert told["data"]["job"]["name"] == "Bell pair"
     assert told["data"]["link"] == sent.link
+
+
+async def test_long_bodies_are_cut(receiver: Receiver) -> None:
+    """Whatever a job carries, a body has 64 KiB at most, and says that something is missing."""
+    told = notification(failure=Failure(code="SimulationError", message="m" * 50_000))
+    assert told.job is not None
+    spec = msgspec.structs.replace(told.job.spec, metadata={f"key-{number}": "é" * 40_000 for number in range(10)})
+    long = dataclasses.replace(told, job=msgspec.structs.replace(told.job, spec=spec))
+    async with channel() as hooks:
+        target = hooks.check({"url": receiver.url})
+        await hooks.deliver(target, [long, told])
+    (_, headers, cut), (_, _, whole) = receiver.requests
+    assert len(cut) <= 65_536
+    data = Webhook(target["secret"]).verify(cut, headers)["data"]
+    assert data["truncated"]
+    assert set(data["job"]["metadata"]) == set(spec.metadata or ())
+    assert len(data["job"]["failure"]["message"]) == 1_000
+    assert "truncated" not in json.loads(whole)["data"]
 
 
 async def test_same_id_and_body_again(receiver: Receiver) -> None:

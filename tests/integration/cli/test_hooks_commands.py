@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import Run, Serve
@@ -84,11 +85,48 @@ def test_hooks_from_beginning_to_end(run: Run, serve: Serve, receiver: Receiver,
     assert again["webhook-id"] == headers["webhook-id"]
     log = run("hooks", "log", hook_id, "--json", *folder).document
     assert {line["kind"] for line in log} == {"hook.test", "job.completed"}
-    assert hook_id in run("hooks", "list", *folder).out
-    assert headers["webhook-id"] in run("hooks", "log", hook_id, *folder).out
+    shown = run("hooks", "list", *folder).out
+    assert all(whole in shown for whole in (hook_id, receiver.url, "job.completed", "name=vqe-*"))
+    shown = run("hooks", "log", hook_id, *folder).out
+    assert all(whole in shown for whole in (headers["webhook-id"], "HTTP 204", log[0]["job_id"]))
+    assert "…" not in shown
     assert run("hooks", "log", hook_id, "--dead", "--json", *folder).document == []
     assert run("hooks", "remove", hook_id, *folder).lines == [f"removed {hook_id}"]
     assert run("hooks", "test", hook_id, *folder).err.startswith("error: not_found: ")
+    assert server.stop()[0] == 0
+
+
+def test_secrets_rotate_and_hooks_are_switched(run: Run, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
+    """While a secret rotates both verify; then the new one alone. A hook that is off tells nothing until it is on."""
+    settings = tmp_path / "settings.toml"
+    settings.write_text(SETTINGS)
+    server = serve(None, "--config", str(settings))
+    http = ["--url", server.url, "--key", server.key]
+    made = run("hooks", "add", "webhook", f"url={receiver.url}", "--kind", "job.*", "--backend", "simulator", *http)
+    (hook_id,) = made.lines
+    old = made.err.split()[-1]
+    (new,) = run("hooks", "rotate", hook_id, *http).lines
+
+    def verified() -> list[bool]:
+        assert run("hooks", "test", hook_id, *http).code == 0
+        headers, body = receiver.posts.get(timeout=10)
+        found = []
+        for secret in (old, new):
+            try:
+                found.append(bool(Webhook(secret).verify(body, headers)))
+            except WebhookVerificationError:
+                found.append(False)
+        return found
+
+    assert verified() == [True, True]
+    assert run("hooks", "rotate", hook_id, "--finish", *http).code == 0
+    assert verified() == [False, True]
+    assert run("hooks", "disable", hook_id, *http).lines == [f"disabled {hook_id}"]
+    assert "off: disabled by hand" in run("hooks", "list", *http).out
+    assert run("hooks", "enable", hook_id, "--json", *http).document["disabled_at"] is None
+    assert run("hooks", "add", "webhook", f"url={receiver.url}", "--backend", "", *http).err.startswith("error: ")
+    unknown = run("hooks", "add", "webhook", f"url={receiver.url}", "--kind", "jobs.*", *http)
+    assert all(kind in unknown.err for kind in ("job.completed", "job.*", "backend.*"))
     assert server.stop()[0] == 0
 
 

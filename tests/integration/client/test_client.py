@@ -7,7 +7,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import pytest
@@ -252,23 +251,6 @@ async def test_an_end_for_good_is_an_error(
             await anext(client.events())
     if isinstance(ended.value, CursorExpired):
         assert ended.value.resume == "e:9"
-
-
-async def test_without_a_feed_waiting_means_asking(stub: Callable[..., Awaitable[str]]) -> None:
-    """A service that only keeps the vendor's contract is asked, with pauses that grow to two seconds at most."""
-    asked = 0
-
-    async def job(request: web.Request) -> web.Response:
-        nonlocal asked
-        asked += 1
-        body: dict[str, Any] = {"id": GONE, "backend": "simulator", "submitted_at": "2026-01-01T00:00:00Z"}
-        return web.json_response({**body, "status": "completed" if asked > 8 else "started"})
-
-    clock = Pauses()
-    async with Client(await stub(job=job), "key", clock=clock) as client:
-        assert (await client.wait(GONE)).status is JobStatus.COMPLETED
-    assert len(clock.taken) == 7
-    assert max(clock.taken) <= 2.0
 
 
 async def test_answers_that_are_none_are_errors(stub: Callable[..., Awaitable[str]]) -> None:

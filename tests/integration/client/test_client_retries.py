@@ -16,6 +16,7 @@ from orchestrator.client import (
     FeedLive,
     FeedPlace,
     FeedUnavailable,
+    OutcomeUnknown,
     PartlySubmitted,
     RemoteError,
     Unreachable,
@@ -64,9 +65,15 @@ async def start() -> AsyncIterator[Start]:
 
 
 class Cloud:
-    """A cloud of v0.4 routes alone: no feed. Its answers to `POST` are told to it one by one, then they are good."""
+    """A cloud of v0.4 routes alone: no feed. Its answers to `POST` are told to it one by one, then they are good.
 
-    def __init__(self, *answers: int) -> None:
+    Args:
+        keyed: It knows idempotency keys, as the schema of its events gives away.
+    """
+
+    def __init__(self, *answers: int, keyed: bool = True) -> None:
+        self.keyed = keyed
+        self.asked_for_schema = 0
         self.answers = list(answers)
         self.keys: list[str] = []
         self.bodies: list[bytes] = []
@@ -79,7 +86,17 @@ class Cloud:
             ("POST", base, self.post),
             ("GET", f"{base}/j", self.get),
             ("GET", f"{base}/j/results/{{kind}}", self.results),
+            ("GET", "/events/v1/schema", self.schema),
         ]
+
+    async def schema(self, _: web.Request) -> web.Response:
+        self.asked_for_schema += 1
+        if self.asked_for_schema == 1:
+            return web.Response(status=503)
+        return web.json_response(
+            {"$id": "urn:ion-orchestrator:events:v1"} if self.keyed else {"error": "Not Found"},
+            status=200 if self.keyed else 404,
+        )
 
     async def post(self, request: web.Request) -> web.Response:
         self.keys.append(request.headers["Idempotency-Key"])
@@ -117,9 +134,35 @@ async def test_a_lost_answer_is_asked_for_again_under_the_same_key(start: Start)
     async with Client(await start(*cloud.routes()), "key", clock=clock) as client:
         assert await client.submit(BELL) == "job-4"
         assert len(set(cloud.keys)) == len(set(cloud.bodies)) == 1
-        assert len(clock.taken) == 3
+        assert len(clock.taken) == 4
+        assert cloud.asked_for_schema == 2  # once, and once more after a refusal that passes
         await client.submit(BELL)
         assert len(set(cloud.keys)) == 2  # another submit is another job
+
+
+@pytest.mark.parametrize("lost", [0, 502, 504])
+async def test_nothing_is_bought_twice(start: Start, lost: int) -> None:
+    """Where no keys are known a lost answer ends a submit with an error that says so; a refusal or a server that was
+    not there does not. Once bitten, it is known.
+    """
+    cloud, clock = Cloud(503, 429, lost, lost, 201, keyed=False), Pauses()
+    async with Client(await start(*cloud.routes()), "key", clock=clock) as client:
+        for posts in (3, 4):
+            with pytest.raises(OutcomeUnknown, match="newest jobs"):
+                await client.submit(BELL)
+            assert len(cloud.keys) == posts
+        assert cloud.asked_for_schema == 2
+        assert await client.submit(BELL) == "job-5"
+
+
+async def test_a_server_that_is_not_there_yet_is_tried_again(start: Start, free_tcp_port: int) -> None:
+    """Nothing was sent, so nothing is asked about keys."""
+    clock = Pauses()
+    async with Client(f"http://127.0.0.1:{free_tcp_port}", "key", clock=clock, attempts=3) as client:
+        with pytest.raises(Unreachable, match="no server") as absent:
+            await client.submit(BELL)
+    assert not absent.value.sent
+    assert len(clock.taken) == 2
 
 
 @pytest.mark.parametrize(
@@ -231,7 +274,7 @@ async def test_one_timeout_is_for_all(start: Start) -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    post, get, _ = cloud.routes()
+    post, get, *_ = cloud.routes()
     async with Client(await start(post, get, ("GET", "/v0.4/jobs/j/results/{kind}", never)), "key") as client:
         with pytest.raises(TimeoutError):
             await client.result("j", timeout_s=0.1)

@@ -9,11 +9,15 @@ import anyio
 import jsonschema
 import msgspec
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
 from orchestrator.api.feed import places
 from orchestrator.api.feed.hub import Close
-from orchestrator.api.feed.routes import KINDS, schema_bytes
+from orchestrator.api.feed.routes import schema_bytes
+from orchestrator.api.server import serve
+from orchestrator.events import LOGGED
+from orchestrator.service import Orchestrator
+from orchestrator.settings import ServerSettings, Settings
 from tests.contract.harness import BELL, MULTI, Client, Service
 
 SCHEMA = msgspec.json.decode(schema_bytes())
@@ -135,8 +139,23 @@ async def test_families_of_kinds_and_backends(service: Service, client: Client) 
     assert await history(client, "kind=backend.*") == kinds != []
     qpu = [frame for frame in frames if frame["backend"] == "qpu.aria-1"]
     assert await history(client, "backend=qpu.aria-1") == qpu != []
-    status, answer = await client.ask("GET", "/events/v1?kind=nothing.*")
-    assert (status, answer["validation"]["keys"]) == (400, ["kind"])
+    assert await history(client, "backend=aria-1") == qpu
+    async with client.session.ws_connect("/events/v1?backend=aria-1") as socket:
+        await told(socket)
+        job_id = await client.submit({**BELL, "backend": "aria-1"})
+        assert (await told(socket, "job.completed"))[-1]["job_id"] == job_id
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["kind=nothing.*", "kind=hook.test", "kind=", "backend=aria-9", "backend=", "job=", "session=", "job=x&job="],
+)
+async def test_what_nothing_can_match_is_refused_by_name(client: Client, query: str) -> None:
+    """A feed that would stay silent for ever is a mistake."""
+    for headers in ({}, STREAM):
+        status, answer = await client.ask("GET", f"/events/v1?{query}", headers=headers)
+        field = query.partition("=")[0]
+        assert (status, answer["validation"]) == (400, {"keys": [field], "source": "query"})
 
 
 async def test_a_ticket_opens_one_feed_once(service: Service, client: Client) -> None:
@@ -158,10 +177,37 @@ async def test_a_ticket_opens_one_feed_once(service: Service, client: Client) ->
 
 
 async def test_a_ticket_is_not_for_foreign_pages(client: Client) -> None:
-    """The origin counts for tickets and streams as for websockets."""
+    """The origin counts for tickets and streams as for websockets; no browser is told that it may read anything."""
     headers = {"Origin": "https://elsewhere.example"}
-    assert (await client.ask("POST", "/events/v1/tickets", headers=headers))[0] == 403
-    assert (await client.ask("GET", "/events/v1", headers={**STREAM, **headers}))[0] == 403
+    for method, path in (("POST", "/events/v1/tickets"), ("GET", "/events/v1"), ("OPTIONS", "/events/v1/tickets")):
+        assert (await client.ask(method, path, headers={**STREAM, **headers}))[0] == 403
+        assert "Access-Control-Allow-Origin" not in client.headers
+
+
+async def test_pages_of_allowed_origins_may_read_what_they_ask() -> None:
+    """Preflight, ticket, stream and refusals all name the origin that asked, and no other."""
+    origin = "https://app.example"
+    settings = Settings(server=ServerSettings(allowed_origins=(origin, "https://other.example")))
+    async with Orchestrator.open(adapters=[], settings=settings) as orchestrator:
+        _, key = await orchestrator.accounts.add_key(orchestrator.project.id, "test")
+        async with serve(orchestrator, "127.0.0.1", 0) as bound, ClientSession(bound.url) as session:
+            for path, method in (("/events/v1/tickets", "POST"), ("/events/v1", "GET")):
+                asked = {"Origin": origin, "Access-Control-Request-Method": method}
+                async with session.options(path, headers=asked) as answer:
+                    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, origin)
+                    assert method in answer.headers["Access-Control-Allow-Methods"]
+                    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+            headers = {"Origin": origin, "Authorization": f"apiKey {key}"}
+            async with session.post("/events/v1/tickets", headers=headers) as answer:
+                assert answer.headers["Access-Control-Allow-Origin"] == origin
+                ticket = (await answer.json())["ticket"]
+            for status in (200, 401):  # a ticket is good once, and a page may read that it was
+                url = f"/events/v1?ticket={ticket}"
+                async with session.get(url, headers={"Origin": origin, **STREAM}) as answer:
+                    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, origin)
+                    assert answer.headers["Vary"] == "Origin"
+            async with session.get("/events/v1/schema") as answer:
+                assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def test_an_expired_cursor_gets_a_snapshot_to_go_on_from(service: Service, client: Client) -> None:
@@ -184,6 +230,28 @@ async def test_an_expired_cursor_gets_a_snapshot_to_go_on_from(service: Service,
         await told(socket)
         service.adapter.held.set()
         assert (await told(socket, "job.completed"))[-1]["job_id"] == held
+
+
+async def test_earliest_tells_of_what_retention_has_removed(service: Service, client: Client) -> None:
+    """A gap first, with a snapshot of what began before it; then what is left, on the same connection, and live."""
+    assert [frame["type"] for frame in await history(client, "")] == ["event"]
+    held = await client.submit({**BELL, "name": "hold"})
+    await finished(service, client)
+    left = await finished(service, client)
+    await service.orchestrator.store.trim(2**60, 1)
+    async with client.session.ws_connect("/events/v1?cursor=earliest&queue=true") as socket:
+        gap, *frames = await told(socket)
+        assert gap["type"] == "gap"
+        assert [job["id"] for job in gap["snapshot"]["jobs"]] == [held]
+        assert [frame["job_id"] for frame in frames[:-1]] == [left] * 4
+        service.adapter.held.set()
+        assert (await told(socket, "job.completed"))[-1]["job_id"] == held
+    assert gap["cursor"].rpartition(":")[2] == str(int(frames[0]["cursor"].rpartition(":")[2]) - 1)
+    streamed = await past(client, "cursor=earliest&kind=job.*")
+    assert streamed[0][0] == gap["cursor"]
+    assert [frame for _, frame in streamed[1:5]] == frames[:4]
+    async with client.session.ws_connect("/events/v1", params={"cursor": gap["cursor"]}) as socket:
+        assert (await told(socket))[0] == frames[0]
 
 
 async def opened_session(client: Client, backend: str = "simulator") -> str:
@@ -285,7 +353,7 @@ async def test_the_schema_is_served_and_complete(service: Service) -> None:
     status, schema = await (await service.stranger()).ask("GET", "/events/v1/schema")
     assert status == 200
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert set(schema["$defs"]["event"]["properties"]["kind"]["enum"]) == set(KINDS)
+    assert set(schema["$defs"]["event"]["properties"]["kind"]["enum"]) == set(LOGGED)
     codes = set(schema["$defs"]["close"]["properties"]["code"]["enum"])
     assert codes == set(map(int, Close))
 

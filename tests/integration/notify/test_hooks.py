@@ -11,10 +11,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from orchestrator import Circuit, Gate, JobRequest, Orchestrator
+from orchestrator import Circuit, Gate, JobRequest, JobStatus, Orchestrator
+from orchestrator.backends.abc import Attempt
 from orchestrator.errors import ChannelUnavailable, ExecutionError, HookNotFound, InvalidRequest
 from orchestrator.events import Event, EventKind
 from orchestrator.hooks import Hook
+from orchestrator.model import Result
 from orchestrator.notify.abc import Attempted, Verdict
 from orchestrator.testing.adapters import ScriptedAdapter
 from orchestrator.testing.channels import DELIVERED, RecordingChannel
@@ -141,6 +143,34 @@ async def test_results_come_along_where_wanted(opening: Open) -> None:
         assert completed.result == await orchestrator.fetch_result(job.id)
 
 
+async def test_an_ended_family_is_told_with_its_circuits(opening: Open) -> None:
+    """How many circuits ended how, and the first few with results, those that failed among them; where the mail is
+    about one job that ended, and the channel wants results.
+    """
+
+    def answer(attempt: Attempt) -> Result | Exception:
+        broken = attempt.circuit.qubits == 9
+        return ExecutionError("SimulationError", "too wide") if broken else Result(qubits=2, probabilities={0: 1.0})
+
+    channel = RecordingChannel(wants_results=True)
+    async with opening(channel, ScriptedAdapter(answer=answer, concurrency=1)) as orchestrator:
+        await orchestrator.hooks.add("recording", TO, kinds=["job.completed", "job.failed", "job.started"])
+        for widths in ([1] * 8, [1] * 7 + [9, 1]):
+            circuits = [Circuit(qubits=width, gates=(Gate("h", (width - 1,)),)) for width in widths]
+            await orchestrator.wait((await orchestrator.submit(circuits, backend="scripted")).id)
+        begun, completed, _, failed = await channel.received(4)
+    assert (begun.ended, begun.parts) == ({}, [])
+    assert completed.ended == {JobStatus.COMPLETED: 8}
+    assert [part.job.child_index for part in completed.parts] == [0, 1, 2, 3, 4, 5]
+    for part in completed.parts:
+        assert part.result is not None
+        assert part.result.probabilities == {0: 1.0}
+    assert failed.ended == {JobStatus.COMPLETED: 7, JobStatus.FAILED: 1, JobStatus.CANCELED: 1}
+    assert [part.job.child_index for part in failed.parts] == [0, 1, 2, 3, 4, 7]
+    assert failed.parts[-1].result is None
+    assert failed.parts[0].result is not None
+
+
 async def test_deleted_job_is_told_without_its_content(opening: Open) -> None:
     """A deletion can be told of; the job itself is gone by then."""
     channel = RecordingChannel()
@@ -180,6 +210,23 @@ async def test_changed_and_removed_hooks(opening: Open) -> None:
             hooks.get(hook.id)
         await orchestrator.result((await orchestrator.submit(BELL, backend="scripted", name="b3")).id)
     assert len(channel.attempts) == 1
+
+
+async def test_families_of_kinds_and_short_names() -> None:
+    """`job.*` stands for its kinds, the short name of a machine for it; a filter that changes is held to the same."""
+    async with Orchestrator.open(
+        adapters=[ScriptedAdapter("qpu.aria-1")], channels=[RecordingChannel()]
+    ) as orchestrator:
+        hooks = orchestrator.hooks
+        hook = await hooks.add("recording", TO, kinds=["backend.changed", "job.*"], backend="aria-1")
+        assert hook.backend == "qpu.aria-1"
+        assert hook.kinds == (*(kind for kind in EventKind if kind.startswith("job.")), EventKind.BACKEND_CHANGED)
+        with pytest.raises(InvalidRequest, match=r"available: qpu\.aria-1"):
+            await hooks.update(hook.id, backend="nowhere")
+        assert (await hooks.update(hook.id, backend="aria-1", kinds="backend.*")).backend == "qpu.aria-1"
+        assert (await hooks.update(hook.id, backend=None)).backend is None
+    async with Orchestrator.open(adapters=[], channels=[RecordingChannel()]) as looking:  # it knows no backends
+        assert (await looking.hooks.add("recording", TO, backend="qpu.aria-1")).backend == "qpu.aria-1"
 
 
 async def test_test_fire(opening: Open) -> None:
@@ -222,11 +269,14 @@ async def test_dead_deliveries_are_redelivered(opening: Open) -> None:
         ({"name": ""}, "name"),
         ({"tag": "x" * 201}, "tag"),
         ({"channel": "pigeon"}, "channel"),
+        ({"backend": "nowhere"}, "backend"),
+        ({"backend": ""}, "backend"),
+        ({"kinds": ["job.*", "hook.test"]}, "kinds"),
     ],
 )
 async def test_wrong_hooks_are_refused(arguments: dict[str, object], member: str) -> None:
     """A hook that could not work is refused by the name of what is wrong, and nothing is kept."""
-    async with Orchestrator.open(adapters=[], channels=[RecordingChannel()]) as orchestrator:
+    async with Orchestrator.open(adapters=[ScriptedAdapter()], channels=[RecordingChannel()]) as orchestrator:
         given = {"channel": "recording", "target": TO, **arguments}
         with pytest.raises(InvalidRequest) as refusal:
             await orchestrator.hooks.add(**given)  # type: ignore[arg-type]

@@ -108,7 +108,7 @@ async def test_foreign_hooks_look_unknown(api: Api) -> None:
     """What belongs to another project answers exactly like an unknown id; without a key nothing is told."""
     hook: Hook = await api.orchestrator.hooks.add("recording", {"to": "me"})
     calls = [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/test"), ("GET", "/log"), ("GET", "/deliveries")]
-    for method, path in [*calls, ("POST", "/redeliver")]:
+    for method, path in [*calls, ("POST", "/redeliver"), ("POST", "/rotate")]:
         body: Any = {} if method == "PATCH" else None
         foreign = await api.ask("http-other", method, f"/{hook.id}{path}", body)
         assert foreign == await api.ask("http", method, f"/unknown{path}", body)
@@ -130,6 +130,8 @@ async def test_foreign_hooks_look_unknown(api: Api) -> None:
         ({"channel": "recording", "target": {"to": "me"}, "kinds": ["job.done"]}, 400, "invalid_request", "kinds"),
         ({"channel": "recording", "target": {"to": "me"}, "children": 1}, 422, "wrong_type", "children"),
         ({"channel": "pigeon", "target": {}}, 422, "channel_unavailable", "channel"),
+        ({"channel": "recording", "target": {"to": "me"}, "backend": "nowhere"}, 400, "unknown_backend", "backend"),
+        ({"channel": "recording", "target": {"to": "me"}, "backend": ""}, 400, "invalid_request", "backend"),
     ],
 )
 async def test_wrong_bodies_are_refused(api: Api, body: Any, status: int, code: str, member: str) -> None:

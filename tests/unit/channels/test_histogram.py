@@ -12,7 +12,7 @@ from orchestrator.model import Result
 from orchestrator.notify.channels import plain
 from orchestrator.notify.channels.canvas import Canvas
 from orchestrator.notify.channels.glyphs import known
-from orchestrator.notify.channels.picture import histogram
+from orchestrator.notify.channels.picture import beside_each_other, histogram
 
 RESULTS = {
     "bell": Result(qubits=2, probabilities={0: 0.5, 3: 0.5}),
@@ -41,6 +41,14 @@ def test_most_probable_and_the_rest() -> None:
     assert drawn[-1].rest
     assert sum(bar.probability for bar in drawn) == pytest.approx(1.0)
     assert sum(bar.count or 0 for bar in drawn) == 102
+
+
+@pytest.mark.parametrize("name", list(RESULTS))
+def test_pictures_beside_each_other(name: str) -> None:
+    """Pictures of several results are equally wide: half as wide as the mail where all labels are short."""
+    shown = beside_each_other([RESULTS[name], RESULTS["bell"]], 256)
+    width = 536 if name in {"many", "wide", "digits"} else 256
+    assert [drawn[1] for drawn in shown] == [width] * 2
 
 
 def test_labels_and_figures() -> None:

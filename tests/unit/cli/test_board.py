@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.cli.board import Board, fraction
+from orchestrator.cli.board import Board
 from orchestrator.client import FeedEvent, FeedPlace, JobInfo
 from orchestrator.lifecycle import JobStatus
 from orchestrator.testing.clock import ManualClock
@@ -66,8 +66,8 @@ def test_progress_is_shown_until_the_end() -> None:
 
 def test_a_parent_is_as_far_as_its_children() -> None:
     """A parent's progress is how many of its children have ended."""
-    assert fraction(event("p", "progress", S.STARTED, 0, done=3, total=4)) == 0.75
-    assert fraction(event("p", "started", S.STARTED, 0)) is None
+    assert event("p", "progress", S.STARTED, 0, done=3, total=4).fraction == 0.75
+    assert event("p", "started", S.STARTED, 0).fraction is None
 
 
 def test_other_jobs_are_ignored() -> None:

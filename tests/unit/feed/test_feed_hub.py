@@ -21,7 +21,7 @@ from orchestrator.api.feed.tickets import PER_KEY, VALID_S, Tickets
 from orchestrator.events import Event, EventKind
 from orchestrator.service import Orchestrator
 from orchestrator.storage.abc import Record
-from orchestrator.subscription import Selection
+from orchestrator.subscription import Delivered, Selection, Start
 from orchestrator.testing.clock import ManualClock
 
 
@@ -36,6 +36,7 @@ class Client(Connection):
         self.room = asyncio.Event()
         self.closing: tuple[int, str] | None = None
         self.closed = asyncio.Event()
+        self.beaten = asyncio.Event()
 
     def _response(self) -> web.StreamResponse:
         raise NotImplementedError
@@ -62,6 +63,10 @@ class Client(Connection):
 
     def abort(self) -> None:
         raise AssertionError
+
+    def beat(self) -> bool:
+        self.beaten.set()
+        return super().beat()
 
     def sequences(self) -> list[int]:
         """Sequences of the events that were written, in order."""
@@ -103,7 +108,7 @@ def opened(hub: Hub, orchestrator: Orchestrator, group: anyio.abc.TaskGroup, **o
     """A feed from now on."""
     client = Client()
     selection = Selection(orchestrator.project.id, **options)
-    group.start_soon(hub.serve, Feed(client, selection, orchestrator.event_log.newest, "key"))
+    group.start_soon(hub.serve, Feed(client, selection, Start(orchestrator.event_log.newest), "key"))
     return client
 
 
@@ -141,6 +146,35 @@ async def test_a_full_member_leaves_and_comes_back(hub: Hub, orchestrator: Orche
         await hub.aclose()
 
 
+@pytest.mark.parametrize("way", ["aside", "beat"])
+async def test_what_is_no_event_and_fills_a_member_repeats_nothing(
+    hub: Hub, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A member that is full after a place in line, or a sign of life, goes on after the last event it was written."""
+    if way == "beat":
+        monkeypatch.setattr(hubs, "HEARTBEAT_S", 0.01)
+    async with anyio.create_task_group() as group:
+        client = opened(hub, orchestrator, group)
+        await settle()
+        await record(orchestrator, 3)
+        await settle()
+        client.full = True
+        client.beaten.clear()
+        if way == "aside":
+            (feed,) = hub._feeds
+            hub._write_aside(feed, [b"{}"])
+        else:
+            with anyio.fail_after(5):
+                await client.beaten.wait()
+        await settle()
+        client.full = False
+        client.room.set()
+        await record(orchestrator, 2)
+        await settle()
+        assert client.sequences() == [1, 2, 3, 4, 5]
+        await hub.aclose()
+
+
 async def test_a_reader_behind_the_tail_reads_the_store(
     hub: Hub, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +191,7 @@ async def test_a_reader_behind_the_tail_reads_the_store(
         for _ in range(5):
             await record(orchestrator, 9)
             late = Client()
-            group.start_soon(hub.serve, Feed(late, Selection(orchestrator.project.id), 0, None))
+            group.start_soon(hub.serve, Feed(late, Selection(orchestrator.project.id), Start(0), None))
             clients.append(late)
         slow.full = False
         slow.room.set()
@@ -189,7 +223,7 @@ async def test_a_revoked_key_ends_its_feeds(hub: Hub, orchestrator: Orchestrator
     async with anyio.create_task_group() as group:
         mine = opened(hub, orchestrator, group)
         other = Client()
-        group.start_soon(hub.serve, Feed(other, Selection(orchestrator.project.id), 0, "other"))
+        group.start_soon(hub.serve, Feed(other, Selection(orchestrator.project.id), Start(0), "other"))
         await settle()
         hub.revoked("key")
         await settle()
@@ -201,8 +235,8 @@ async def test_embedded_readers_follow_families(orchestrator: Orchestrator) -> N
     """`events` of the embedding API selects as the feed does, from store and tail alike."""
     await record(orchestrator, 3)
     found = []
-    async for item in orchestrator.events("earliest", backends=["b"]):
-        if isinstance(item, subscription.Live):
+    async for item in orchestrator.events("earliest", kinds=["backend.*"]):
+        if not isinstance(item, Delivered):
             break
         found.append(item.event.sequence)
     assert found == [1, 2, 3]

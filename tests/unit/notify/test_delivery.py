@@ -40,22 +40,22 @@ async def test_order_is_kept_over_retries() -> None:
 
 
 async def test_dead_after_the_schedule() -> None:
-    """After eight attempts a delivery is given up and the next has its turn; redelivered, it has its old id."""
-    channel = RecordingChannel(*[RETRY] * 8)
+    """After ten attempts a delivery is given up and the next has its turn; redelivered, it has its old id."""
+    channel = RecordingChannel(*[RETRY] * 10)
     post = Post(channel)
     await post.open(hook())
     async with post.running() as deliverer:
         await post.fail(2)
-        await post.clock.advanced(2 * DAY_S)
+        await post.clock.advanced(4 * DAY_S)
         assert jobs_of(channel.delivered) == post.jobs[1:]
         (dead,) = await post.dead()
-        assert (dead.attempts, dead.detail) == (8, "HTTP 500")
+        assert (dead.attempts, dead.detail) == (10, "HTTP 500")
         assert await post.store.outbox.revive("hook-1", None, due_at=post.clock.now_ms()) == 1
         deliverer.wake("hook-1")
         await post.clock.advanced(0)
     assert channel.delivered[-1].id == dead.id == channel.attempts[0][1][0].id
     numbers = [line.number for line in await post.store.outbox.log("hook-1", limit=100)]
-    assert numbers == [1, 1, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert numbers == [1, 1, *range(10, 0, -1)]
 
 
 async def test_rejected_is_dead_at_once() -> None:
@@ -134,6 +134,26 @@ async def test_attempts_at_one_time_are_bounded(monkeypatch: pytest.MonkeyPatch)
         await channel.received(10)
 
 
+async def test_slow_receivers_of_one_project_delay_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many receivers of a project hang, there is room for attempts of others."""
+    monkeypatch.setattr(engine, "OF_PROJECT", 2)
+    monkeypatch.setattr(engine, "CONCURRENT", 3)
+
+    async def answer(target: Mapping[str, Any], _: Sequence[Notification]) -> Attempted:
+        if target["to"] == "hangs":
+            await anyio.sleep_forever()
+        return DELIVERED
+
+    channel = RecordingChannel(answer=answer)
+    post = Post(channel)
+    await post.open(*(hook(f"hook-{number}", "hangs") for number in range(5)), hook("other", "works", "project-2"))
+    async with post.running():
+        await post.fail()
+        assert len(channel.attempts) == 2
+        await post.fail(3, "project-2")
+    assert len(channel.delivered) == 3
+
+
 async def test_digest() -> None:
     """The first of many goes at once; those within the window come together, in order, as one delivery."""
     channel = RecordingChannel(digest_s=60)
@@ -188,6 +208,51 @@ async def test_crash_between_delivery_and_record(monkeypatch: pytest.MonkeyPatch
         pass
     assert jobs_of(channel.delivered) == [post.jobs[0], *post.jobs]
     assert channel.delivered[0].id == channel.delivered[1].id
+
+
+@pytest.mark.parametrize("first", [1, 3])
+async def test_crash_between_delivery_and_record_of_a_digest(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    """What went out together goes out again exactly so, under the ids it had; what came since follows by itself."""
+    channel = RecordingChannel(digest_s=60)
+    post = Post(channel)
+    await post.open(hook())
+
+    async def never(*_: object) -> None:
+        raise StorageError("the machine is going down")
+
+    await post.fail(first)
+    with monkeypatch.context() as broken:
+        broken.setattr(post.store.outbox, "record", never)
+        async with post.running():
+            await post.fail(2)
+    async with post.running():
+        await post.fail(4)
+        await post.clock.advanced(60)
+    assert [len(notifications) for _, notifications in channel.attempts] == [first, first, 6]
+    assert channel.attempts[0][1] == channel.attempts[1][1]
+    assert jobs_of(channel.delivered) == [*post.jobs[:first], *post.jobs]
+
+
+async def test_a_member_of_a_digest_is_asked_for_again() -> None:
+    """Redelivered while its digest waits for another try, it takes the digest along, and the schedule begins anew;
+    redelivered later it goes by itself.
+    """
+    channel = RecordingChannel(RETRY, RETRY, digest_s=60)
+    post = Post(channel)
+    await post.open(hook())
+    await post.fail(3)
+    async with post.running() as deliverer:
+        await post.clock.advanced(10)
+        ids = [each.id for each in await post.pending()]
+        assert await post.store.outbox.revive("hook-1", ids[1], due_at=post.clock.now_ms()) == 1
+        deliverer.wake("hook-1")
+        await post.settled()
+        assert [len(notifications) for _, notifications in channel.attempts] == [3, 3, 3]
+        assert len({tuple(each.id for each in notifications) for _, notifications in channel.attempts}) == 1
+        assert await post.store.outbox.revive("hook-1", ids[1], due_at=post.clock.now_ms()) == 1
+        deliverer.wake("hook-1")
+        await post.clock.advanced(60)
+    assert [each.id for each in channel.attempts[-1][1]] == [ids[1]]
 
 
 async def test_crash_between_commit_and_delivery() -> None:

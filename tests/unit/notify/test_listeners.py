@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 
+from orchestrator import opening
 from orchestrator.errors import InvalidRequest
 from orchestrator.events import Event, EventKind
 from orchestrator.notify import listeners
 from orchestrator.notify.listeners import Listeners, kinds_of
-from orchestrator.storage.abc import Committed
+from orchestrator.notify.notifier import Notifier
+from orchestrator.service import Orchestrator
+from orchestrator.storage.abc import Committed, Record
 
 COMPLETED = EventKind.JOB_COMPLETED
 
@@ -98,6 +103,83 @@ def test_unknown_kinds_are_refused(kind: str | list[str]) -> None:
     """A kind that never occurs in the log is an error, not silence."""
     with pytest.raises(InvalidRequest, match=r"job\.completed"):
         kinds_of(kind)
+
+
+class Host:
+    """Functions as host applications have them; each notes the events it sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+
+    async def method(self, event: Event) -> None:
+        self.seen.append(event)
+
+    async def two(self, tag: str, event: Event) -> None:
+        self.seen.append(event)
+
+    async def __call__(self, event: Event) -> None:
+        self.seen.append(event)
+
+    def plain(self, event: Event) -> None:
+        self.seen.append(event)
+
+
+class PlainHost:
+    """An object whose call is a plain function."""
+
+    def __call__(self, event: Event) -> None:
+        """Nobody gets here."""
+
+
+def awaited(host: Host) -> list[Callable[[Event], Awaitable[Any]]]:
+    return [host.method, partial(host.two, "x"), partial(partial(host.two), "x"), host, partial(host)]
+
+
+@pytest.mark.parametrize("number", range(5))
+async def test_all_kinds_of_async_callables_are_called(number: int) -> None:
+    """Methods, partials, objects whose call is async: what can be awaited is a hook."""
+    host = Host()
+    async with Orchestrator.open(adapters=[]) as orchestrator:
+        orchestrator.on("backend.changed", awaited(host)[number])
+        await orchestrator.store.record(Record(Event(sequence=0, kind=EventKind.BACKEND_CHANGED, at=0, backend="b")))
+    assert [event.backend for event in host.seen] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "function", [Host().plain, partial(Host().plain), PlainHost(), partial(PlainHost()), print, Host, None, 7]
+)
+def test_what_cannot_be_awaited_is_refused_at_once(function: Any) -> None:
+    """And not at each event; also as a decorator."""
+    orchestrator = Orchestrator.open(adapters=[])
+    with pytest.raises(TypeError, match="async def"):
+        orchestrator.on("job.completed")(function)
+    if function is not None:
+        with pytest.raises(TypeError, match="async def"):
+            orchestrator.on("job.completed", function)
+
+
+async def test_deliveries_do_not_take_the_time_of_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a stop each has a limit of its own: a function still sees all when deliveries have used up theirs."""
+    monkeypatch.setattr(opening, "NOTIFY_LIMIT_S", 0.01)
+    cut, host = anyio.Event(), Host()
+
+    async def hang(_: Notifier) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cut.set()
+
+    async def wait(event: Event) -> None:
+        await cut.wait()
+        for _ in range(50):  # longer than it takes to close without waiting
+            await anyio.lowlevel.checkpoint()
+        await host(event)
+
+    monkeypatch.setattr(Notifier, "drain", hang)
+    async with Orchestrator.open(adapters=[]) as orchestrator:
+        orchestrator.on("backend.changed", wait)
+        await orchestrator.store.record(Record(Event(sequence=0, kind=EventKind.BACKEND_CHANGED, at=0, backend="b")))
+    assert len(host.seen) == 1
 
 
 async def test_a_cancel_nobody_asked_for_and_an_exit_are_errors_like_any_other() -> None:

@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from orchestrator import subscription
-from orchestrator.errors import CursorExpired, InvalidCursor
+from orchestrator.errors import CursorExpired, InvalidCursor, InvalidRequest
 from orchestrator.events import Event
 from orchestrator.service import Orchestrator
-from orchestrator.subscription import Delivered, FeedItem, Live
+from orchestrator.subscription import Delivered, FeedItem, Gap, Live
 from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving
 from orchestrator.testing.clock import ManualClock
 from orchestrator.testing.uncertain import UncertainStore, turns
@@ -43,6 +43,7 @@ async def _until_live(items: AsyncIterator[FeedItem]) -> AsyncIterator[Event]:
     async for item in items:
         if isinstance(item, Live):
             return
+        assert isinstance(item, Delivered)
         yield item.event
 
 
@@ -125,7 +126,7 @@ async def test_cursors_of_other_logs_are_refused() -> None:
 
 
 async def test_retention_expires_cursors_and_makes_no_silent_hole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a trim a cursor before the horizon has expired, a reader it overtook is told, `earliest` goes on."""
+    """After a trim a cursor before the horizon has expired, a reader it overtook is told, `earliest` tells of it."""
     monkeypatch.setattr(subscription, "PAGE", 2)
     monkeypatch.setattr(subscription, "TAIL", 1)
     async with serving(ScriptedAdapter()) as service:
@@ -142,5 +143,49 @@ async def test_retention_expires_cursors_and_makes_no_silent_hole(monkeypatch: p
         with pytest.raises(CursorExpired):
             await anext(service.events(first.cursor))
         async with aclosing(service.events("earliest")) as items:
-            assert len([event async for event in _until_live(items)]) == 4
+            gap = await anext(items)
+            assert isinstance(gap, Gap)
+            history = [event async for event in _until_live(items)]
+            assert (gap.cursor, len(history)) == (service.event_log.cursor(history[0].sequence - 1), 4)
+        async with aclosing(service.events(gap.cursor)) as items:
+            assert [event async for event in _until_live(items)] == history
         assert (await service.verify()).problems == ()
+
+
+async def test_the_snapshot_of_a_gap_tells_of_jobs_that_began_before_it() -> None:
+    """Their first events lie before the horizon, which rose with another job's end; while active they are told."""
+    adapter = ScriptedAdapter(held=True, concurrency=2)
+    async with serving(adapter) as service:
+        held = await service.submit(FLIP, backend="scripted")
+        await adapter.until_seen(1)
+        gone = await service.submit(FLIP, backend="scripted", shots=2)
+        await service.cancel([gone.id])
+        assert await service.store.trim(service.clock.now_ms() + 1, 10) == 1
+        async with aclosing(service.events("earliest")) as items:
+            gap = await anext(items)
+            assert isinstance(gap, Gap)
+            assert [(job["id"], job["status"]) for job in gap.snapshot["jobs"]] == [(held.id, "started")]
+            assert isinstance(await anext(items), Live)
+            await service.cancel([held.id])
+            news = await anext(items)
+            assert isinstance(news, Delivered)
+            assert (news.event.job_id, news.event.kind) == (held.id, "job.canceled")
+
+
+async def test_selections_name_what_there_is() -> None:
+    """An alias means its backend, a family its kinds; a name of nothing is an error at once, and not silence."""
+    async with serving(ScriptedAdapter(backend="qpu.mine")) as service:
+        await service.wait((await service.submit(FLIP, backend="mine")).id)
+        async with aclosing(service.events("earliest", backends=["mine"], kinds=["job.*"])) as items:
+            assert len([event async for event in _until_live(items)]) == 4
+        for field, wrong in (
+            ("backend", {"backends": ["mien"]}),
+            ("backend", {"backends": [""]}),
+            ("kind", {"kinds": ["job.done"]}),
+            ("kind", {"kinds": ["hook.test"]}),
+            ("job", {"jobs": [""]}),
+            ("session", {"sessions": [""]}),
+        ):
+            with pytest.raises(InvalidRequest) as refused:
+                service.events("earliest", **wrong)  # type: ignore[arg-type]
+            assert refused.value.fields == (field,)

@@ -232,6 +232,7 @@ async def _history(service: Orchestrator, **chosen: Any) -> list[Event]:
         async for item in items:
             if isinstance(item, Live):
                 break
+            assert isinstance(item, Delivered)
             events.append(item.event)
     return events
 

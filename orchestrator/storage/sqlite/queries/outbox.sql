@@ -24,8 +24,8 @@ DELETE FROM deliveries WHERE hook_id = ?;
 DELETE FROM delivery_attempts WHERE hook_id = ?;
 
 -- name: insert_deliveries
-WITH routed (hook_id, sequence, id, event, state, attempts, due_at, settled_at, detail) AS (
-    VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?)}
+WITH routed (hook_id, sequence, id, event, state, attempts, due_at, settled_at, detail, batch) AS (
+    VALUES {(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)}
 )
 INSERT INTO deliveries SELECT * FROM routed WHERE hook_id IN (SELECT id FROM hooks) ON CONFLICT DO NOTHING;
 
@@ -37,6 +37,13 @@ WHERE EXISTS (
 
 -- name: pending
 SELECT * FROM deliveries INDEXED BY deliveries_pending WHERE hook_id = ? AND state = 'pending' ORDER BY sequence LIMIT ?;
+
+-- name: pending_of_batch
+SELECT * FROM deliveries INDEXED BY deliveries_pending WHERE hook_id = ? AND state = 'pending' AND batch = ?
+ORDER BY sequence LIMIT ?;
+
+-- name: gather
+UPDATE deliveries SET batch = ? WHERE hook_id = ? AND sequence = ? AND state = 'pending';
 
 -- name: dead
 SELECT * FROM deliveries INDEXED BY deliveries_dead WHERE hook_id = ? AND state = 'dead' ORDER BY sequence LIMIT ?;
@@ -50,10 +57,12 @@ INSERT INTO delivery_attempts (hook_id, delivery_id, kind, number, at, verdict, 
 SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM hooks WHERE id = ?);
 
 -- name: revive
-UPDATE deliveries SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL WHERE hook_id = ? AND id = ?;
+UPDATE deliveries SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL,
+    batch = CASE WHEN state = 'pending' THEN batch END
+WHERE hook_id = ? AND id = ?;
 
 -- name: revive_dead
-UPDATE deliveries INDEXED BY deliveries_dead SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL
+UPDATE deliveries INDEXED BY deliveries_dead SET state = 'pending', attempts = 0, due_at = ?, settled_at = NULL, batch = NULL
 WHERE hook_id = ? AND state = 'dead';
 
 -- name: log

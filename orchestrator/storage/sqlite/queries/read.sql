@@ -65,8 +65,10 @@ WHERE completed_at IS NULL AND status = 'started' AND children = 0 AND id > ? OR
 SELECT id FROM jobs WHERE parent_id IN (SELECT value FROM json_each(?));
 
 -- name: waiting
-SELECT backend, count(*) FROM jobs INDEXED BY jobs_active
-WHERE completed_at IS NULL AND status IN ('submitted', 'ready') AND children = 0 GROUP BY backend;
+SELECT backend, id, status, project_id, parent_id, session_id, outcome ->> '$.predicted_execution_ms'
+FROM jobs INDEXED BY jobs_active
+WHERE completed_at IS NULL AND (backend, id) > (?, ?) AND status IN ('submitted', 'ready') AND children = 0
+ORDER BY backend, id LIMIT ?;
 
 -- name: events
 SELECT * FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?;
