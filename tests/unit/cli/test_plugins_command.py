@@ -103,7 +103,7 @@ def test_list_tells_what_loads_and_what_is_enabled(tmp_path: Path, capsys: pytes
     rows = {each["plugin"]: each for each in found}
     assert rows["odd_good"] == {
         "plugin": "odd_good", "kind": "backends", "distribution": "odd-plugins", "version": "1.2", "loads": "yes",
-        "enabled": "yes",
+        "enabled": "yes", "moved": "",
     }  # fmt: skip
     assert rows["odd_broken"]["loads"] == "no: RuntimeError: no licence"
     assert "Absent" in rows["odd_missing"]["loads"]

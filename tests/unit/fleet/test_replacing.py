@@ -12,6 +12,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from orchestrator import opening
 from orchestrator.backends import discovery, registry
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
 from orchestrator.clock import SystemClock
@@ -515,7 +516,8 @@ def installing(monkeypatch: pytest.MonkeyPatch, **factories: Callable[[], Adapte
 
     points: Any = {name: Point(name, factory) for name, factory in factories.items()}
     found: dict[str, EntryPoint] = points
-    monkeypatch.setattr(discovery, "installed", lambda: found)
+    for module in discovery, opening:
+        monkeypatch.setattr(module, "installed", lambda: found)
 
 
 async def test_a_restarted_adapter_reads_its_settings_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
