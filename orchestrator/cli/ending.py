@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 Signals are heard on a thread. The first one asks the event loop to close everything in order, and sets a limit. Who is
-still there when that is over, because the loop stands still or the interpreter waits for somebody's thread, is ended by
-force: what was acknowledged is in the store, which a kill cannot harm. The second signal does not wait for that.
+still there when that is over, because the loop stands still, is ended by force: what was acknowledged is in the store,
+which a kill cannot harm. So is one that is closed and kept by somebody's thread. The second signal waits for nothing.
 
 An event loop that stands still for good cannot be saved, and the watchdog has remembered why it stands. The process
 then becomes a new one (`os.execve`): it keeps its pid, its port and the lock of its data folder, and the kernel ends
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 FORCED: Final = 4
 #: For closing, beyond the time that running attempts have: with the default of those, nine seconds in all.
 CLOSING_S: Final = 6.0
+#: For threads to end, once everything is closed.
+THREADS_S: Final = 1.0
 #: In the environment of a process that was started anew: the port, 0 if it did not listen before, and its locks.
 AGAIN: Final = "ORCHESTRATOR_AGAIN"
 #: Longest wait for writing a line of the log, which the thread that hangs may keep from us.
@@ -60,6 +62,7 @@ class Ending:
         self.adapters: Callable[[], Iterable[Adapter]] = list
         self._limit_s = drain_s + CLOSING_S
         self._begun = threading.Event()
+        self._closed = threading.Event()
         self._asked = asyncio.Event()
         self._serving = False
         self._loop = asyncio.get_running_loop()
@@ -76,8 +79,10 @@ class Ending:
         self._hearing.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._hearing.__exit__()
+        if kind is None:
+            self._closed.set()
 
     async def asked(self) -> None:
         """Wait for a signal. One that came before, or comes while this is not waited for, cancels the task instead."""
@@ -104,8 +109,11 @@ class Ending:
             self._task.cancel()
 
     def _limit(self) -> None:
-        """End the process when the time is up; ends with it, unless it is through before."""
-        threading.Event().wait(self._limit_s)
+        """End the process when the time is up; or a moment after all is closed, should threads of plugins hold it."""
+        if self._closed.wait(self._limit_s):
+            threading.Event().wait(THREADS_S)
+            _tell("warning", "ended without threads that do not end", threads=_threads())
+            os._exit(0)
         found = blocker(sys._current_frames().get(self._main), self.adapters())
         _tell("critical", "ended by force", after_s=self._limit_s, code=FORCED, **_place(found), threads=_threads())
         os._exit(FORCED)

@@ -233,6 +233,16 @@ class Leaks(Lab):
         return self.good(attempt)
 
 
+class KeepsThreads(Lab):
+    """Starts a thread that the interpreter waits for."""
+
+    name = "keeps_threads"
+
+    async def open(self, context: AdapterContext) -> None:
+        await super().open(context)
+        threading.Thread(target=released.wait, name="vendor").start()
+
+
 class BlocksForGood(Lab):
     """Blocks the event loop of the server for ever; in a worker process all is well."""
 

@@ -42,6 +42,7 @@ POINTS = {
     "exits_at_open": "faulty_lab:ExitsAtOpen",
     "hangs": "faulty_lab:Hangs",
     "hangs_in_thread": "faulty_lab:HangsInThread",
+    "keeps_threads": "faulty_lab:KeepsThreads",
     "kills": "faulty_lab:Kills",
     "leaks": "faulty_lab:Leaks",
     "raises": "faulty_lab:Raises",
@@ -230,7 +231,8 @@ def test_every_fault_ends_its_own_job_and_nothing_else(lab: Any) -> None:
         service.submit(backend)
     service.bell()
     code, log = service.stop()
-    assert (code, log[-1]["event"]) == (0, "stopped")
+    assert (code, [entry["event"] for entry in log[-2:]]) == (0, ["stopped", "ended without threads that do not end"])
+    assert [told.partition(":")[0] for told in log[-1]["threads"]] == ["vendor"]
     left = {(entry["what"], entry.get("backend") or entry["adapter"]) for entry in log if "what" in entry}
     assert left >= {("aclose", "swallows_at_close"), ("run", "swallows")}
 
