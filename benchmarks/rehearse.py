@@ -5,6 +5,7 @@
 * ``crowd``: hundreds of websockets, some of which never read; memory, delay, and a SIGTERM with all of them open.
 * ``feed``: read a feed from many cursors while its server is killed again and again; no gap, nothing twice.
 * ``remote``: kill an orchestrator that buys from another, over a bad link; nothing is bought twice, nothing is lost.
+* ``latency``: jobs through an orchestrator in front of another, beside jobs of the other itself.
 
 Each stops by itself, uses the loopback address and a temporary folder alone, prints what it saw, and exits with 1 if
 a promise was broken.
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import cancels, crowd, feed_rehearsal, kills, remote_rehearsal
+from benchmarks import cancels, crowd, feed_rehearsal, kills, remote_latency, remote_rehearsal
 
 
 def main() -> None:
@@ -47,6 +48,9 @@ def main() -> None:
     remote.add_argument("--kills", type=int, default=200)
     remote.add_argument("--submitters", type=int, default=4)
     remote.add_argument("--plain", action="store_true", help="speak to the other as to any cloud: no keys, no feed")
+    latency = commands.add_parser("latency")
+    latency.add_argument("--jobs", type=int, default=200)
+    latency.add_argument("--most", type=float, default=remote_latency.MOST, help="times the other's own latency")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -60,6 +64,8 @@ def main() -> None:
             report = asyncio.run(
                 remote_rehearsal.rehearse(Path(folder), options.kills, options.submitters, seed, plain=options.plain)
             )
+        elif options.name == "latency":
+            report = asyncio.run(remote_latency.rehearse(Path(folder), options.jobs, options.most))
         elif options.name == "feed":
             report = asyncio.run(
                 feed_rehearsal.rehearse(Path(folder), options.events, options.readers, options.kills, seed)

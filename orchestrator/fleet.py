@@ -9,6 +9,7 @@ everything as it was, and after it the change is made to its end, within limits.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
@@ -20,7 +21,7 @@ import structlog
 from orchestrator.backends.abc import Adapter, AdapterContext
 from orchestrator.backends.discovery import made
 from orchestrator.backends.placements import Placements
-from orchestrator.backends.registry import Backends, Offer
+from orchestrator.backends.registry import Backends, Offer, asked
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.errors import AdapterNotFound, AdapterUnavailable, StorageError, Unavailable
@@ -52,7 +53,13 @@ class Member(NamedTuple):
 
 
 class Fleet:
-    """See the module. Adapters are known by their `name`, backends also by their short names."""
+    """See the module. Adapters are known by their `name`, backends also by their short names.
+
+    Args:
+        contexts: What adapters are given.
+        reread: Reads the settings anew; None where nothing can be read.
+        told: Adapters that say that what they serve has changed, see `AdapterContext.changed`.
+    """
 
     def __init__(
         self,
@@ -64,6 +71,7 @@ class Fleet:
         placements: Placements,
         contexts: Contexts,
         reread: Callable[[], Settings] | None,
+        told: asyncio.Queue[Adapter],
     ) -> None:
         self._backends = backends
         self._dispatcher = dispatcher
@@ -74,6 +82,7 @@ class Fleet:
         self._reread = reread
         self._changing = anyio.Lock()
         self._closed = False
+        self._told = told
 
     async def aclose(self) -> None:
         """Change nothing more; returns when a change under way is made, or given up."""
@@ -239,6 +248,37 @@ class Fleet:
             log.info("adapter restarted", adapter=name, backends=served)
         return served
 
+    async def follow(self) -> None:
+        """Serve what adapters say has changed, until canceled."""
+        while True:
+            adapter = await self._told.get()
+            try:
+                async with self._change():
+                    await self._renew(adapter)
+            except Unavailable:
+                return
+            except Exception:
+                log.exception("what an adapter serves cannot be renewed", adapter=adapter.name)
+
+    async def _renew(self, adapter: Adapter) -> None:
+        """Serve what an adapter offers now: what has not changed is left alone."""
+        if adapter not in self._backends.adapters():
+            return
+        offer = asked(adapter)
+        before = {can.backend: can for known, can in self._backends.served() if known is adapter}
+        news = [can for can in offer.served if before.get(can.backend) != can]
+        gone = before.keys() - {can.backend for can in offer.served}
+        leaving = [*gone, *(can.backend for can in news if can.backend in before)]
+        if not news and not gone:
+            return
+        async with self._leaving(leaving, f"its adapter {adapter.name} can do something else now", None):
+            await self._dispatcher.remove(leaving, "what its adapter can do has changed")
+            self._backends.dismiss(leaving)
+            served = await self._serve(offer._replace(served=tuple(news)))
+            self._standings.retire(gone, f"its adapter {adapter.name} does not serve it any more")
+            await self._standings.tell(*gone)
+        log.info("backends renewed", adapter=adapter.name, backends=served, retired=sorted(gone))
+
     # -- how ----------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -300,19 +340,20 @@ class Fleet:
 
     async def _retire(self, old: Adapter, backends: Sequence[str], reason: str) -> None:
         await self._dispatcher.remove(backends, reason)
-        self._backends.dismiss(old)
+        self._backends.dismiss(backends)
         self._standings.retire(backends, reason)
         await self._backends.close(old)
 
     async def _replace(self, old: Adapter, new: Adapter, settings: Settings, drain_s: float | None) -> list[str]:
         if any(known is not old and known.name == new.name for known in self._backends.adapters()) or new is old:
             raise AdapterUnavailable(new.name, "one of that name is enabled already")
+        before = self._placements.of(new.name)
         offer = await self._offered(new, settings)
         backends = self._of(old)
         try:
             async with self._leaving(backends, f"its adapter {old.name} is being replaced", drain_s):
                 await self._dispatcher.remove(backends, "the adapter was replaced")
-                self._backends.dismiss(old)
+                self._backends.dismiss(backends)
                 served = await self._serve(offer)
                 gone = set(backends) - set(served)
                 self._standings.retire(gone, f"its adapter {old.name} was replaced by one that does not serve it")
@@ -323,6 +364,8 @@ class Fleet:
         except BaseException:
             if offer.adapter not in {adapter for adapter, _ in self._backends.served()}:
                 await self._backends.close(new)
+                if before is not None:
+                    self._placements.restore(new.name, before)
             raise
         return served
 

@@ -146,6 +146,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         circuits: The circuits in order; exactly one unless `multi`.
         multi: Make a parent with one child per circuit (also for a single circuit).
         settings: The vendor's ``settings`` object, kept as given.
+        seeds: Seeds of the circuits of a `multi` one, in the place of drawn ones; an orchestrator in front of this one
+            drew them.
     """
 
     backend: str
@@ -159,6 +161,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     session_id: str | None = None
     dry_run: bool = False
     submitter_id: str = ""
+    seeds: tuple[int, ...] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -304,6 +307,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         execution_ms: Duration on the backend, milliseconds; measured from start to end of the attempt where it is None.
         characterization_id: The calibration it ran under.
         cost: What the run cost, where the backend knows.
+        predicted_execution_ms: What it was predicted to take, where that became known after the submission only.
         warnings: Sentences for the submitter.
     """
 
@@ -314,6 +318,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     execution_ms: int | None = None
     characterization_id: str | None = None
     cost: Cost | None = None
+    predicted_execution_ms: int | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -6,6 +6,7 @@ people see of both.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -128,14 +129,22 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     placements = Placements(wanted.data, clock.now_ms)
     stack.enter_context(watching(backends, settings.dispatch, placements, wanted.on_stuck))
     stack.push_async_callback(backends.aclose)
-    contexts = partial(_contexts, workers, placements, wanted)
+    told: asyncio.Queue[Adapter] = asyncio.Queue()
+    contexts = partial(_contexts, workers, placements, told, wanted)
     await _open_backends(backends, placements, await contexts(settings), wanted)
     looks_only = wanted.adapters is not None and not wanted.adapters
     if not looks_only:
         standings.retire(standings.before().difference(backends.names()), "no adapter serves it")
     dispatcher.add(backends.served())
     fleet = Fleet(
-        backends, dispatcher, standings, settings, placements=placements, contexts=contexts, reread=wanted.reread
+        backends,
+        dispatcher,
+        standings,
+        settings,
+        placements=placements,
+        contexts=contexts,
+        reread=wanted.reread,
+        told=told,
     )
     event_log = EventLog(store, bus)
     stack.callback(event_log.close)
@@ -192,7 +201,7 @@ async def _open_backends(
 
 
 async def _contexts(
-    workers: WorkerPool, placements: Placements, wanted: Wanted, settings: Settings
+    workers: WorkerPool, placements: Placements, told: asyncio.Queue[Adapter], wanted: Wanted, settings: Settings
 ) -> Callable[[Adapter], AdapterContext]:
     """What adapters that are opened now are given: their tables of these settings, the newest calibrations."""
     newest = {}
@@ -208,6 +217,7 @@ async def _contexts(
             settings=settings_of(adapter, settings.plugins),
             data=None if wanted.data is None else wanted.data / "plugins" / adapter.name,
             characterizations=newest,
+            changed=partial(told.put_nowait, adapter),
         )
         bind(adapter, made, move=wanted.settings.dispatch.blocking == "move", placements=placements)
         return made
@@ -223,6 +233,7 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             parts.dispatcher.start(tasks)
             parts.notifier.start(tasks)
             wanted.listeners.start(tasks)
+            tasks.start_soon(parts.fleet.follow)
             tasks.start_soon(parts.sessions.keep_time)
             keep = partial(keep_house, on_trimmed=parts.recent.forget)
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)

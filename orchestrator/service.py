@@ -16,15 +16,17 @@ import random
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, overload
 
 import anyio
 import msgspec
+import structlog
 from anyio import AsyncContextManagerMixin
 
 from orchestrator.accounts import Accounts
-from orchestrator.backends.abc import Adapter
+from orchestrator.backends.abc import Adapter, Estimated
 from orchestrator.backends.registry import Backends
 from orchestrator.bus import Bus
 from orchestrator.circuits import ir
@@ -38,11 +40,13 @@ from orchestrator.errors import (
     JobFailed,
     JobNotFound,
     ResultNotReady,
+    Unavailable,
     UnsupportedEventLoop,
 )
 from orchestrator.fleet import Fleet
+from orchestrator.foreign import apart
 from orchestrator.lifecycle import ACTIVE, JobStatus
-from orchestrator.model import Job, JobRequest, Page, Project, Result
+from orchestrator.model import Job, JobRequest, JobSpec, Page, Project, Result
 from orchestrator.notify.abc import Channel
 from orchestrator.notify.listeners import F, Listener, Listeners, checked, kinds_of
 from orchestrator.notify.service import Hooks
@@ -54,6 +58,11 @@ from orchestrator.storage.abc import Idempotency, JobFilter, Report, Store, Subm
 from orchestrator.storage.ledger import cancellation, deletion
 from orchestrator.subscription import LATEST, EventLog, FeedItem, Selection
 from orchestrator.workers.pool import WorkerPool
+
+log = structlog.get_logger()
+
+#: Longest that an adapter may take to estimate what a job would cost.
+ESTIMATE_LIMIT_S: Final = 15.0
 
 _result = msgspec.json.Decoder(Result).decode
 
@@ -288,6 +297,22 @@ class Orchestrator(AsyncContextManagerMixin):
         jobs = await self.store.jobs(project or self.project.id, where, limit=limit + 1, before=before)
         more = len(jobs) > limit
         return Page(jobs=jobs[:limit], next=jobs[limit - 1].id if more else None)
+
+    async def estimate(self, spec: JobSpec) -> Estimated | None:
+        """What a job of that size would cost and take, where its adapter has to ask for that; None where it need not.
+
+        Raises:
+            Unavailable: Who knows cannot be asked now.
+        """
+        try:
+            ask = partial(self.backends.adapter(spec.backend).estimate, spec)
+            with anyio.fail_after(ESTIMATE_LIMIT_S):
+                return await apart(ask, "estimate", backend=spec.backend)
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.exception("adapter raised in estimate", backend=spec.backend)
+            raise Unavailable("the backend does not estimate now") from error
 
     def predicted_wait_ms(self, job: Job) -> int | None:
         """How long a waiting job will probably wait; None where it does not wait or nothing is predicted."""

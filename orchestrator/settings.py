@@ -66,7 +66,8 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         max_failed_attempts: Retryable failures and lost workers after which a job is failed.
         retry_base_s: First retry waits up to this, each further one up to twice as long.
         retry_cap_s: Longest wait between attempts.
-        run_limit_s: Longest run of an attempt, seconds; 0 for none. A backend may set its own.
+        run_limit_s: Longest run of an attempt, seconds; 0 for none. A backend may set its own. Time in which its
+            adapter says that it is unavailable does not count.
         prepare_limit_s: Longest check and compile of a job, or of a batch before each is tried alone, seconds; 0 for
             none.
         queue_limit_s: Longest wait in the queue, seconds; 0 for none.

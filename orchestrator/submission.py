@@ -149,7 +149,9 @@ class Drafter:
         fault = check_family(len(measured), capabilities)
         for index, one in enumerate(measured):
             spec = replace(child, name=one.name, stats=one.stats, gateset=one.gateset, registers=one.registers)
-            if _seed_given(request) is None:
+            if request.seeds is not None:
+                spec = replace(spec, seed=request.seeds[index])
+            elif _seed_given(request) is None:
                 spec = replace(spec, seed=self.rng.randint(1, MAX_SEED))  # equal circuits, independent samples
             children.append(
                 self._leaf(spec, project_id, one, capabilities, fault, parent_id=parent_id, child_index=index)
@@ -285,11 +287,21 @@ def _check_request(request: JobRequest, capabilities: Capabilities) -> None:
         raise InvalidRequest("there must be at least one circuit", fields=("input.circuits",))
     if not request.multi and len(request.circuits) != 1:
         raise InvalidRequest("several circuits need a multi-circuit job", fields=("input.circuits",))
+    if request.seeds is not None:
+        if not request.multi or len(request.seeds) != len(request.circuits):
+            raise InvalidRequest("give one seed for each circuit of a multi-circuit job", fields=("noise.seeds",))
+        for seed in request.seeds:
+            _check_seed(seed, "noise.seeds")
     noise = request.noise
     if noise is None:
         return
     if capabilities.noise_models and noise.model not in capabilities.noise_models:
         known = ", ".join(capabilities.noise_models)
         raise InvalidRequest(f"unknown noise model; available: {known}", fields=("noise.model",))
-    if noise.seed is not None and (type(noise.seed) is not int or not 1 <= noise.seed <= MAX_SEED):
-        raise InvalidRequest(f"noise.seed must be from 1 to {MAX_SEED}", fields=("noise.seed",))
+    if noise.seed is not None:
+        _check_seed(noise.seed, "noise.seed")
+
+
+def _check_seed(seed: object, field: str) -> None:
+    if type(seed) is not int or not 1 <= seed <= MAX_SEED:
+        raise InvalidRequest(f"{field} must be from 1 to {MAX_SEED}", fields=(field,))

@@ -154,6 +154,7 @@ def _answer(job: Job, bodies: dict[str, bytes]) -> dict[str, Any]:
         "failure": outcome.failure,
         "warnings": outcome.warnings,
         "cost": outcome.cost,
+        "predicted_execution_ms": outcome.predicted_execution_ms,
         "result": None if body is None else msgspec.Raw(body),
     }
 

@@ -23,10 +23,11 @@ _MAX_NAME: Final = 1_000
 
 
 class WireNoise(msgspec.Struct, kw_only=True):
-    """``noise`` as sent."""
+    """``noise`` as sent; `seeds`, one for each circuit, are ours: orchestrators tell each other what they drew."""
 
     model: str
     seed: Lax | None = None
+    seeds: list[Lax] | None = None
 
 
 class _Compilation(msgspec.Struct, kw_only=True):
@@ -88,6 +89,13 @@ def read_noise(noise: WireNoise | None) -> Noise | None:
         return None
     seed = None if noise.seed is None else between(whole(noise.seed, "noise.seed"), 1, MAX_SEED, "noise.seed")
     return Noise(model=noise.model, seed=seed)
+
+
+def read_seeds(noise: WireNoise | None) -> tuple[int, ...] | None:
+    """Seeds of the circuits, where they are given."""
+    if noise is None or noise.seeds is None:
+        return None
+    return tuple(between(whole(seed, "noise.seeds"), 1, MAX_SEED, "noise.seeds") for seed in noise.seeds)
 
 
 def noise_body(noise: Noise) -> dict[str, Any]:

@@ -15,7 +15,7 @@ Register the class under the entry-point group ``orchestrator.backends``.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,7 +32,7 @@ from orchestrator.backends.threads import called, on_loop
 from orchestrator.circuits import ir
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import ExecutionError
-from orchestrator.model import BackendState, Characterization, Failure, Job, JobSpec, Result
+from orchestrator.model import BackendState, Characterization, Cost, Failure, Job, JobSpec, Result
 
 if TYPE_CHECKING:
     from orchestrator.workers.pool import WorkerPool
@@ -44,6 +44,7 @@ __all__ = [
     "Capabilities",
     "Clock",
     "Emit",
+    "Estimated",
     "NoiseModel",
     "Prepared",
     "Prices",
@@ -97,6 +98,18 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+class Estimated(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run would come to.
+
+    Attributes:
+        cost: What it would cost; None where nothing is charged.
+        execution_ms: How long it would take, milliseconds.
+    """
+
+    cost: Cost | None = None
+    execution_ms: int | None = None
+
+
 class Ready(Protocol):
     """The stream of one backend's ready jobs."""
 
@@ -108,6 +121,16 @@ class Ready(Protocol):
 
         With `start` the claim records them as started in the same commit; without it they stay
         ``ready`` under lease until `Emit.started`.
+        """
+        ...
+
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        """Jobs of the backend that ended with no attempt of theirs in hand, by their ids, as it happens.
+
+        An adapter whose executions outlive its attempts (`Capabilities.recovers`) follows it while it serves, and stops
+        what still runs for these jobs; `cancel` tells it of attempts in hand. The first answer are those of `jobs`
+        that have ended, however that came, or that nobody knows any more: name whatever may run elsewhere, since a
+        job may be canceled while nobody serves. Then come those canceled, or past the queue limit, while they wait.
         """
         ...
 
@@ -144,6 +167,10 @@ class Emit(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 @dataclass(frozen=True)
 class AdapterContext:
     """What an adapter is given when it is opened. Nothing else of the host is reachable.
@@ -154,6 +181,8 @@ class AdapterContext:
         workers: Supervised worker processes for heavy work.
         characterizations: The newest recorded calibration of each backend; none in a worker process.
         isolated: This is a worker process, whose adapter is asked to run and for nothing else.
+        changed: To be called when `Adapter.capabilities` answers otherwise than before. It is asked again then: what is
+            new is served, what can do something else is served anew, what is missing is retired. Returns at once.
     """
 
     clock: Clock
@@ -163,6 +192,7 @@ class AdapterContext:
     data: Path | None = None
     characterizations: Mapping[str, Characterization] = field(default_factory=dict)
     isolated: bool = False
+    changed: Callable[[], None] = _nothing
 
 
 class Adapter(ABC):
@@ -191,7 +221,7 @@ class Adapter(ABC):
         """Release everything; called once, also after a failed `open`."""
 
     def capabilities(self) -> Sequence[Capabilities]:
-        """One entry per backend; asked after `open`, constant from then on."""
+        """One entry per backend; asked after `open`, and again after `AdapterContext.changed`, else constant."""
         raise NotImplementedError(f"{type(self).__name__} has no capabilities of its own")
 
     def state(self, backend: str) -> BackendState:
@@ -218,6 +248,22 @@ class Adapter(ABC):
 
     def predict_ms(self, spec: JobSpec) -> int | None:
         """Predicted duration of one execution, milliseconds, where that is cheap to know; asked at every submit."""
+        return None
+
+    def announced(self, job: Job) -> None:  # noqa: B027 - may be left out
+        """A job of one circuit is about to be stored for one of its backends: time to make ready for it.
+
+        It may be handed over much later, or never, if it is not stored after all. Called on the event loop, with each
+        submit.
+        """
+
+    async def estimate(self, spec: JobSpec) -> Estimated | None:
+        """What a job of that size would cost and take, where somebody else has to be asked, as ``GET /jobs/estimate``
+        does; None where `Capabilities.prices` say it.
+
+        Raises:
+            Unavailable: Who knows cannot be asked now; says why.
+        """
         return None
 
     def wall_ms(self, execution_ms: int) -> int:
@@ -272,5 +318,8 @@ class Adapter(ABC):
         return attempts
 
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued."""
+        """After a restart: those attempts that still run elsewhere and will be reported; the rest are requeued.
+
+        Asked of jobs that have not ended; `Ready.ended` tells of those that have.
+        """
         return []

@@ -80,10 +80,12 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
             `instant_prepare` these are all that have not ended.
         cancel: Running attempts can be stopped.
         recovers: `Adapter.recover` may answer that attempts still run after a restart. A stop of the server then
-            neither waits for running attempts nor puts them back.
+            neither waits for running attempts nor puts them back. Executions can so outlive the wish for them, see
+            `Ready.ended`.
         instant_prepare: `prepare` only compares the job with these capabilities; `submitted` and `ready` are then
             two events of one commit.
-        run_limit_s: Longest run of one attempt, seconds; 0 for the limit of the settings.
+        run_limit_s: Longest run of one attempt, seconds, time aside in which the backend is unavailable
+            (`Emit.availability`); 0 for the limit of the settings.
         cost_model: ``QCT`` or ``2QGE_operations`` where runs are priced.
         prices: What runs cost, where that is known before; a `Result` may tell what one did cost.
         location: Where it stands, for ``GET /backends``.

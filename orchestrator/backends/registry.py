@@ -5,7 +5,7 @@ Adapters are opened one by one; one that is broken is reported by name and reaso
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -106,10 +106,7 @@ class Backends:
                 await apart(opening, "open", adapter=adapter.name)
             if limit.cancelled_caught:
                 raise _TooLong  # noqa: TRY301 - to be closed like one that raises
-            with contained():
-                served, initial = tuple(adapter.capabilities()), tuple(adapter.initial_characterizations())
-            if wrong := [item for item in served if not isinstance(item, Capabilities)]:
-                raise TypeError(f"capabilities() answers a {type(wrong[0]).__name__}")  # noqa: TRY301
+            return asked(adapter)
         except AdapterUnavailable as problem:
             log.error("adapter cannot be served", adapter=adapter.name, reason=problem.reason)  # noqa: TRY400
             await self.close(adapter)
@@ -125,7 +122,6 @@ class Backends:
         except BaseException:
             await self.close(adapter)
             raise
-        return Offer(adapter, served, initial)
 
     def admit(self, offer: Offer) -> list[str]:
         """Serve what an adapter offers; answers the names. What another adapter serves stays that one's."""
@@ -149,11 +145,10 @@ class Backends:
                 if item.backend not in calibrated:
                     await self._store.record(calibration(item, item.recorded_at))
 
-    def dismiss(self, adapter: Adapter) -> None:
-        """Serve nothing of it any more; its backends stay known."""
-        for backend in self._by_name.values():
-            if backend.adapter is adapter:
-                backend.adapter = None
+    def dismiss(self, backends: Iterable[str]) -> None:
+        """Serve these no more; they stay known."""
+        for backend in backends:
+            self._by_name[backend].adapter = None
 
     async def close(self, adapter: Adapter, limit_s: float = CLOSE_LIMIT_S) -> None:
         """Close an adapter, once; shielded, with a time limit."""
@@ -265,6 +260,20 @@ class Backends:
         """One recorded calibration, of that backend if one is named."""
         item = await self._store.characterization(characterization_id)
         return item if item is not None and backend in {None, item.backend} else None
+
+
+def asked(adapter: Adapter) -> Offer:
+    """What an opened adapter offers now.
+
+    Raises:
+        TypeError: What is no capability.
+        Exception: Whatever it raises.
+    """
+    with contained():
+        served, initial = tuple(adapter.capabilities()), tuple(adapter.initial_characterizations())
+    if wrong := [item for item in served if not isinstance(item, Capabilities)]:
+        raise TypeError(f"capabilities() answers a {type(wrong[0]).__name__}")
+    return Offer(adapter, served, initial)
 
 
 def _state(adapter: Adapter, backend: str) -> BackendState:

@@ -61,8 +61,10 @@ class Concluding:
 
     def _completed(self, job: Job, result: Result, body: bytes) -> Move:
         now = self._clock.now_ms()
+        predicted = job.outcome.predicted_execution_ms
         outcome = replace(
             job.outcome,
+            predicted_execution_ms=result.predicted_execution_ms if predicted is None else predicted,
             execution_ms=result.execution_ms,
             sampled=result.sampled,
             characterization_id=result.characterization_id,

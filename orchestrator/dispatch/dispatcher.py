@@ -99,6 +99,7 @@ class Dispatcher:
             standings=self._standings,
             fetch=self._fetch,
             parent=self._parent,
+            unended=self._store.unended,
             backoff=self._backoff,
         )
 
@@ -113,10 +114,15 @@ class Dispatcher:
     # -- commits ------------------------------------------------------------------------
 
     def expect(self, drafts: Sequence[Draft]) -> None:
-        """Inputs of jobs about to be committed, so that their lines need not read them back."""
+        """These are about to be committed: their lines keep the inputs, and need not read them back."""
         for draft in drafts:
             if draft.input is not None:
                 self._inputs[draft.job.id] = draft.input
+            job = draft.job
+            if job.status is JobStatus.READY and job.parent_id is None and not job.children:
+                line = self.lines.get(job.spec.backend)
+                if line is not None and line.announces and line.open:
+                    line.announce(job)
 
     def forget(self, drafts: Sequence[Draft]) -> None:
         """These were not committed after all (or a while ago, under an idempotency key), or nobody knows.
@@ -167,8 +173,7 @@ class Dispatcher:
                 line.leases.end(lease)
                 self._revoke(line, lease)
             elif line is not None:
-                line.ready.drop(job.id)
-                line.submitted.drop(job.id)
+                line.drop(job.id)
 
     def _stranded(self, job: Job) -> None:
         """It was promised to an adapter that went while its commit was under way: ready again, in a task of its own."""
@@ -355,4 +360,4 @@ class Dispatcher:
                 return
             for move, ok in zip(moves, await self._apply(moves), strict=True):
                 if ok:
-                    line.ready.drop(move.after.id)
+                    line.drop(move.after.id)

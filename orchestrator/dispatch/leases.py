@@ -56,6 +56,12 @@ class Leases:
         for lease in self._by_job.values():
             lease.until += seconds
 
+    def put_off(self, seconds: float) -> None:
+        """Have all run limits reached so much later."""
+        for lease in self._by_job.values():
+            if lease.run_until is not None:
+                lease.run_until += seconds
+
     def of(self, attempt: Attempt) -> Lease | None:
         """The lease of exactly that attempt, if it still holds."""
         lease = self._by_job.get(attempt.job.id)

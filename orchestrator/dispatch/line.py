@@ -6,7 +6,7 @@ move; news of an attempt whose lease is gone, or whose move is refused, changes 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -20,12 +20,13 @@ from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
 from orchestrator.dispatch.concluding import Concluding
+from orchestrator.dispatch.endings import Endings
 from orchestrator.dispatch.leases import Lease, Leases
 from orchestrator.dispatch.promises import Promises
 from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
 from orchestrator.errors import ExecutionError, StorageError, WorkerLost
 from orchestrator.events import EventKind
-from orchestrator.foreign import apart
+from orchestrator.foreign import apart, contained
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Characterization, Job, Result
 from orchestrator.settings import DispatchSettings
@@ -52,6 +53,7 @@ class Line:
         standings: Where backends stand; knows why this one's jobs have to wait.
         fetch: Pages of the store's jobs of this backend in a status.
         parent: Reads the parent of a child.
+        unended: Reads which of some jobs have not ended.
         backoff: Failed attempts of a job -> seconds to wait.
     """
 
@@ -67,11 +69,13 @@ class Line:
         standings: Standings,
         fetch: Callable[[str, JobStatus, str | None, int], Awaitable[list[tuple[Job, bytes, bytes | None]]]],
         parent: Callable[[Job], Awaitable[Job | None]],
+        unended: Callable[[Collection[str]], Awaitable[set[str]]],
         backoff: Backoff,
     ) -> None:
         self.adapter = adapter
         self.capabilities = capabilities
         self.backend = capabilities.backend
+        self.announces = type(adapter).announced is not Adapter.announced
         self.leases = Leases()
         self.preparing: set[str] = set()
         self.settings = settings
@@ -84,6 +88,8 @@ class Line:
         self.holds = standings.of(capabilities.backend)
         self._standings = standings
         self._closed = False
+        self._looked_at = clock.monotonic()
+        self._endings = Endings(clock, unended)
         self.ready = WaitingQueue(
             clock,
             lambda after, limit: fetch(self.backend, JobStatus.READY, after, limit),
@@ -123,6 +129,16 @@ class Line:
                 attempts = await self.started(attempts)
             if attempts:
                 return attempts
+
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        """See `Ready.ended`."""
+        return self._endings.follow(jobs)
+
+    def drop(self, job_id: str) -> None:
+        """A job ended that no attempt holds: it is not handed out any more, and who follows such ends is told."""
+        self.ready.drop(job_id)
+        self.submitted.drop(job_id)
+        self._endings.tell(job_id)
 
     async def _with_parents(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """The attempts with their parents' records, which adapters of whole families need; those that still hold."""
@@ -188,6 +204,14 @@ class Line:
         """Those that still hold their job."""
         return [attempt for attempt in attempts if self.leases.of(attempt) is not None]
 
+    def announce(self, job: Job) -> None:
+        """See `Adapter.announced`."""
+        try:
+            with contained():
+                self.adapter.announced(job)
+        except Exception:
+            log.exception("adapter raised in announced", backend=self.backend, job=job.id)
+
     def claim(self, job: Job, body: bytes) -> Job | None:
         """A ready job is about to be stored: as it shall be stored if it can begin at once, else None."""
         return self.promises.make(job, body) if self.open else None
@@ -228,10 +252,7 @@ class Line:
         return [lease.attempt for lease in leases if self.leases.of(lease.attempt) is lease]
 
     async def _record_started(self, waiting: Sequence[Lease], now: int) -> None:
-        moves = []
-        for lease in waiting:
-            after = moved(lease.job, Cause.STARTED, now, attempt=lease.attempt.number)
-            moves.append(Move(lease.job, after, EventKind.JOB_STARTED, now))
+        moves = [self._start(lease, now) for lease in waiting]
         applied = await self._write(moves) if moves else []
         run_until = self.run_limit()
         for lease, move, ok in zip(waiting, moves, applied, strict=True):
@@ -239,6 +260,11 @@ class Line:
                 lease.job, lease.run_until = move.after, run_until
             else:
                 self.leases.end(lease)
+
+    @staticmethod
+    def _start(lease: Lease, now: int) -> Move:
+        after = moved(lease.job, Cause.STARTED, now, attempt=lease.attempt.number)
+        return Move(lease.job, after, EventKind.JOB_STARTED, now)
 
     def run_limit(self) -> float | None:
         """When an execution that begins now has to be over (monotonic seconds); None for no limit."""
@@ -252,17 +278,32 @@ class Line:
             await self._write([Move(lease.job, lease.job, EventKind.JOB_PROGRESS, self.clock.now_ms(), data=data)])
 
     async def finished(self, outcomes: Sequence[tuple[Attempt, Result | ExecutionError]]) -> None:
-        """See `Emit.finished`. An execution whose start was not told is recorded as started first."""
-        leases = [lease for attempt, _ in outcomes if (lease := self.leases.of(attempt)) is not None]
-        if untold := [lease.attempt for lease in leases if lease.job.status is JobStatus.READY]:
-            await self.started(untold)
+        """See `Emit.finished`. An execution whose start was not told is recorded as started in the same write."""
+        recorded = anyio.Event()
+        starting: dict[str, Lease] = {}
+        begun: list[Move] = []
         concluded = []
-        for attempt, outcome in outcomes:
-            if (lease := self.leases.of(attempt)) is not None and lease.job.status is JobStatus.STARTED:
-                concluded.append((lease, await self._concluding.of(lease.job, outcome)))
-        if not concluded:
-            return
-        applied = await self._write([move for _, move in concluded])
+        for attempt, _ in outcomes:
+            if (lease := self.leases.of(attempt)) is not None and lease.starting is not None:
+                await lease.starting.wait()
+        try:
+            for attempt, outcome in outcomes:
+                if (lease := self.leases.of(attempt)) is None:
+                    continue
+                job = lease.job
+                if job.status is JobStatus.READY:
+                    start = self._start(lease, self.clock.now_ms())
+                    if lease.starting is None:
+                        lease.starting, starting[job.id] = recorded, lease
+                        begun.append(start)
+                    job = start.after
+                if job.status is JobStatus.STARTED:
+                    concluded.append((lease, await self._concluding.of(job, outcome)))
+            applied = (await self._write([*begun, *(move for _, move in concluded)]))[len(begun) :] if concluded else []
+        finally:
+            for lease in starting.values():
+                lease.starting = None
+            recorded.set()
         for (lease, move), ok in zip(concluded, applied, strict=True):
             self.leases.end(lease)
             if ok and move.kind is EventKind.JOB_REQUEUED:
@@ -321,10 +362,14 @@ class Line:
     async def enforce_limits(self) -> list[Lease]:
         """End attempts past their lease or their run limit; answers those, whose adapter is yet to be told.
 
-        An adapter whose executions run elsewhere is not told to stop what is only put back: the next attempt is
-        to find it.
+        Time in which the backend is unavailable counts for no run limit: a machine that cannot be reached does not
+        make a job run longer, and what its adapter finds when it comes back is to be had. An adapter whose executions
+        run elsewhere is not told to stop what is only put back: the next attempt is to find it.
         """
-        now = self.clock.monotonic()
+        now, looked_at = self.clock.monotonic(), self._looked_at
+        self._looked_at = now
+        if Hold.UNAVAILABLE in self.holds:
+            self.leases.put_off(now - looked_at)
         ended = []
         for lease in self.leases:
             if lease.run_until is not None and lease.run_until <= now:

@@ -36,6 +36,7 @@ _NUMBERS: Final[dict[str, tuple[type | None, str]]] = {
     "counts": (dict, "int"),
     "shots": (list, "int"),
     "execution_ms": (None, "int"),
+    "predicted_execution_ms": (None, "int"),
 }
 
 _encode = msgspec.json.Encoder().encode
@@ -160,6 +161,8 @@ def _fault(job: Job, result: Result) -> str | None:
             return f"the outcome of a shot does not fit {result.qubits} qubits"
     if result.execution_ms is not None and result.execution_ms < 0:
         return "the execution time is negative"
+    if result.predicted_execution_ms is not None and result.predicted_execution_ms < 0:
+        return "the predicted execution time is negative"
     if result.cost is not None and not (0.0 <= result.cost.value <= _MOST_MONEY and _UNIT.fullmatch(result.cost.unit)):
         return "the cost is not an amount of a currency"
     return None

@@ -1,7 +1,9 @@
 """The loops of one line, each run again when it breaks: its adapter's `serve`, its preparer, its heartbeats.
 
-A crash stays here: no other line notices. An adapter that crashes again and again is shown as unavailable, with
-the reason, until it has served for a while or has completed a job.
+A crash stays here: no other line notices. A `serve` that returns has crashed too: it serves until it is canceled. The
+pause before the next run is that of retries, longer each time; attempts that were in hand are failed ones, so what
+makes an adapter crash fails in the end. An adapter that crashes again and again is shown as unavailable, with the
+reason, until it has served for a while or has completed a job.
 """
 
 from __future__ import annotations
@@ -65,17 +67,25 @@ class Supervisor:
         crashes = 0
         while True:
             begun = self._clock.monotonic()
-            reason = "it stopped serving"
+            reason = f"{what} returned, where it goes on until it is canceled"
             try:
                 await run()
-                log.warning("adapter returned", what=what, backend=self.line.backend)
             except Exception as error:
                 log.exception("adapter crashed", what=what, backend=self.line.backend)
                 reason = reason_of(error)
             crashes = 1 if self._clock.monotonic() - begun > self._settings.retry_cap_s else crashes + 1
             if what == "serve" and crashes >= CRASHES:
                 await self.line.hold(Hold.FAILING, f"its adapter crashes again and again: {reason}")
-            await self._clock.sleep(self.line.backoff(crashes))
+            pause_s = self.line.backoff(crashes)
+            log.warning(
+                "adapter is run again after a pause",
+                what=what,
+                backend=self.line.backend,
+                reason=reason,
+                in_a_row=crashes,
+                pause_s=round(pause_s, 3),
+            )
+            await self._clock.sleep(pause_s)
 
     async def _serve(self) -> None:
         line = self.line
@@ -87,9 +97,10 @@ class Supervisor:
         except Exception:
             await line.interrupt("the adapter crashed", counts=True)
             raise
+        else:
+            await line.interrupt("the adapter stopped serving", counts=True)
         finally:
             self._served_at = math.inf
-        await line.interrupt("the adapter stopped serving", counts=False)
 
     async def _renew(self) -> None:
         """Ask for signs of life, every third of a lease; an adapter that hangs here loses its own leases only."""

@@ -304,6 +304,10 @@ class Store(ABC):
         earlier instance left."""
 
     @abstractmethod
+    async def unended(self, job_ids: Collection[str]) -> set[str]:
+        """Those of the jobs, of any project, that have not ended; unknown ones are none of them."""
+
+    @abstractmethod
     async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
         """Leaf jobs that are submitted or ready, by backend and id, those beyond the backend and id `after`."""
 

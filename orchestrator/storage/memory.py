@@ -202,6 +202,11 @@ class MemoryStore(Store):
         found = sorted(job_id for queue in queues for job_id in queue[bisect_right(queue, after or "") :])
         return [self._tables.jobs[job_id] for job_id in found[:limit]]
 
+    async def unended(self, job_ids: Collection[str]) -> set[str]:
+        await self._turn()
+        known = self._tables.jobs
+        return {job_id for job_id in job_ids if job_id in known and known[job_id].completed_at is None}
+
     async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
         await self._turn()
         queues = ((key, queue) for key, queue in self._tables.queues.items() if key[1] in _WAITING)

@@ -83,6 +83,9 @@ class UncertainStore(MemoryStore):
     ) -> list[tuple[Job, bytes, bytes | None]]:
         return await self._late(super().active(backend, status, after=after, limit=limit))
 
+    async def unended(self, job_ids: Collection[str]) -> set[str]:
+        return await self._late(super().unended(job_ids))
+
     async def events(
         self,
         after: int,

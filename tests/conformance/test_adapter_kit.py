@@ -27,6 +27,7 @@ from tests.conformance.adapters.broken import (
 )
 
 BY_NAME = {name_of(check): check for check in CHECKS}
+SOUND = [sound.Sound, sound.SoundBatch, sound.SoundStream, sound.SoundElsewhere]
 #: Nothing sound waits so long, and what hangs shall not hold up the tests.
 LIMIT_S = 10.0
 QUICK_S = 1.0
@@ -54,9 +55,9 @@ def test_each_fault_is_caught(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=name_of)
-@pytest.mark.parametrize("adapter", [sound.Sound, sound.SoundBatch, sound.SoundStream], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("adapter", SOUND, ids=lambda made: made.__name__)
 def test_what_is_sound_passes(adapter: type[sound.Sound], check: object) -> None:
-    """No check finds fault with an adapter that keeps its promises, in any of the three forms."""
+    """No check finds fault with an adapter that keeps its promises, in any of the forms."""
     finding = found(BY_NAME[name_of(check)], Bench(adapter))  # type: ignore[arg-type]
     assert finding.verdict is not Verdict.BROKEN, finding.why
 

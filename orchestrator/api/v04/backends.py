@@ -30,6 +30,7 @@ def backend_body(can: Capabilities, state: BackendState, *, known_caller: bool) 
     }
     optional = {
         "characterization_id": state.characterization_id,
+        "cost_model": can.cost_model,
         "kw": can.power_kw,
         "location": can.location,
         "noise_models": list(can.noise_models) or None,

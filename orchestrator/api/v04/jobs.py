@@ -22,9 +22,22 @@ from orchestrator.api.submission import (
 )
 from orchestrator.api.times import iso
 from orchestrator.api.v04 import wire
+from orchestrator.backends.abc import Estimated
+from orchestrator.backends.check import DEBIASING
 from orchestrator.errors import BackendNotFound, InvalidRequest
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import CIRCUIT, FREE, MAX_SHOTS, MULTI_CIRCUIT, Characterization, Job, JobRequest, Noise, Stats
+from orchestrator.model import (
+    CIRCUIT,
+    FREE,
+    MAX_SHOTS,
+    MULTI_CIRCUIT,
+    Characterization,
+    Job,
+    JobRequest,
+    JobSpec,
+    Noise,
+    Stats,
+)
 
 
 async def create(call: Call) -> web.Response:
@@ -121,14 +134,25 @@ async def estimate(call: Call) -> web.Response:
         raise refuse("type", f"type must be {CIRCUIT}", "unknown_type")
     recorded, _ = await call.orchestrator.backends.characterizations(backend, limit=1)
     prices = call.orchestrator.backends.capabilities(backend).prices
-    sizes = Stats(gates_1q=context["1q_gates"], gates_2q=context["2q_gates"])
+    sizes = Stats(qubits=context["qubits"], gates_1q=context["1q_gates"], gates_2q=context["2q_gates"])
+    told = await call.orchestrator.estimate(
+        JobSpec(
+            backend=backend,
+            shots=context["shots"],
+            stats=sizes,
+            settings={"error_mitigation": {DEBIASING: True}} if context["error_mitigation"] else {},
+        )
+    )
+    if told is None:
+        cost = FREE if prices is None else prices.of(sizes, context["shots"])
+        told = Estimated(cost=cost, execution_ms=_execution_ms(recorded[0], context) if recorded else 0)
     return reply(
         {
             "estimate_context": {**context, "organization": None, "project": call.project},
             "input_values": context,
             "estimated_at": iso(call.orchestrator.clock.now_ms()),
-            **wire.rates_body(backend, prices, FREE if prices is None else prices.of(sizes, context["shots"])),
-            "estimated_execution_time": _execution_ms(recorded[0], context) if recorded else 0,
+            **wire.rates_body(backend, prices, told.cost or FREE),
+            "estimated_execution_time": told.execution_ms or 0,
             "current_predicted_queue_time": call.orchestrator.backends.state(backend).average_queue_ms,
         }
     )

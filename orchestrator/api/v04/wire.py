@@ -18,6 +18,7 @@ from orchestrator.api.submission import (
     noise_body,
     read_metadata,
     read_noise,
+    read_seeds,
     read_shots,
 )
 from orchestrator.api.times import iso
@@ -82,6 +83,7 @@ def read_create(body: bytes) -> JobRequest:
         settings=wire.settings or {},
         session_id=wire.session_id or None,
         dry_run=bool(wire.dry_run),
+        seeds=read_seeds(wire.noise),
     )
 
 

@@ -31,6 +31,7 @@ from orchestrator.storage.abc import (
 )
 from orchestrator.storage.sqlite import header, queries, rows
 from orchestrator.storage.sqlite.connection import CLOSE_LIMIT_S, Connection, connect_reader, connect_writer
+from orchestrator.storage.sqlite.fresh import FreshResults
 from orchestrator.storage.sqlite.migrate import available, migrate
 from orchestrator.storage.sqlite.outbox import SqliteOutbox
 from orchestrator.storage.sqlite.reading import array, bodies, fetch, fold, head, of_sessions
@@ -62,6 +63,7 @@ class SqliteStore(Store):
         self._connections: list[Connection] = []
         self._readers: list[Connection] = []
         self._turn = 0
+        self._fresh = FreshResults()
         self.outbox = SqliteOutbox(self._read, self._call)
 
     async def open(self, on_commit: OnCommit, route: Route | None = None) -> None:
@@ -85,6 +87,7 @@ class SqliteStore(Store):
             now=self._clock.now_ms,
             on_commit=on_commit,
             route=route,
+            fresh=self._fresh,
             claim=lambda drafts: self.claim(drafts),  # noqa: PLW0108 - it is set later than this
         )
         self._task = asyncio.create_task(self._writer.run(), name="sqlite writer")
@@ -154,6 +157,7 @@ class SqliteStore(Store):
 
     async def trim(self, completed_before: int, limit: int) -> int:
         removed: int = await self._writer.write(lambda connection: trim(connection, completed_before, limit))
+        self._fresh.clear()
         return removed
 
     # -- reads --------------------------------------------------------------------------
@@ -190,6 +194,8 @@ class SqliteStore(Store):
         return bodies(found[0]) if found else None
 
     async def results(self, project_id: str, job_ids: Sequence[str]) -> dict[str, bytes]:
+        if self._readers and (fresh := self._fresh.of(project_id, job_ids)) is not None:
+            return fresh
         found = await self._read(fetch, "results", (project_id, array(job_ids)))
         return {row[0]: rows.unpack(row[1]) for row in found}
 
@@ -201,6 +207,9 @@ class SqliteStore(Store):
 
     async def stranded(self, *, after: str | None, limit: int) -> list[Job]:
         return [rows.job(row) for row in await self._read(fetch, "stranded", (after or "", limit))]
+
+    async def unended(self, job_ids: Collection[str]) -> set[str]:
+        return {row[0] for row in await self._read(fetch, "unended", (array(job_ids),))}
 
     async def waiting(self, *, after: tuple[str, str], limit: int) -> list[Waiting]:
         return [rows.waiting(row) for row in await self._read(fetch, "waiting", (*after, limit))]

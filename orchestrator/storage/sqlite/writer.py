@@ -32,6 +32,7 @@ from orchestrator.storage.abc import (
     claimable,
 )
 from orchestrator.storage.sqlite.connection import Connection
+from orchestrator.storage.sqlite.fresh import FreshResults
 from orchestrator.storage.sqlite.tables import SqliteTables
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Writer:
         sequence: The last sequence in the log.
         now: Wall clock, Unix milliseconds.
         on_commit, route: See `Store.open`; `claim`: see `Claim`.
+        fresh: Remembers what was committed.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Writer:
         now: Callable[[], int],
         on_commit: OnCommit,
         claim: Claim,
+        fresh: FreshResults,
         route: Route | None = None,
     ) -> None:
         self.sequence = sequence
@@ -69,6 +72,7 @@ class Writer:
         self._on_commit = on_commit
         self._route = route
         self._claim = claim
+        self._fresh = fresh
         self._line: deque[tuple[Write | Call, asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -140,6 +144,7 @@ class Writer:
             for _, future in batch:
                 _settle(future, answer)
             return
+        self._fresh.notice(operations, answers, entries)
         if entries:
             self.sequence = entries[-1].event.sequence
             self._tell(entries)

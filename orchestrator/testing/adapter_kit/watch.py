@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class Watch:
         prepared: Attempts given to `prepare`.
         vouching: Whether heartbeats get through; the adapter is taken for dead otherwise.
         recovered: What `recover` was asked, and what it answered.
+        followed: Backends whose `Ready.ended` it follows; `named` are the jobs it named there.
         closed: What `aclose` raised, or None, each time it was called.
         raised: What its code raised that was none of the contract's failures, in plain words, by the id of the job.
     """
@@ -56,6 +57,8 @@ class Watch:
     prepared: list[Attempt] = field(default_factory=list)
     vouching: bool = True
     recovered: list[tuple[list[Attempt], list[Any]]] = field(default_factory=list)
+    followed: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
     closed: list[Exception | None] = field(default_factory=list)
     raised: dict[str, str] = field(default_factory=dict)
 
@@ -192,6 +195,11 @@ class _Ready:
         attempts = await self._ready.take(limit, start=start)
         self._watch.took(self._backend.backend, attempts)
         return attempts
+
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        self._watch.followed.add(self._backend.backend)
+        self._watch.named.update(jobs)
+        return self._ready.ended(jobs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ready, name)

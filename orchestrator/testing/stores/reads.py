@@ -62,6 +62,17 @@ async def check_filters(opened: Opened) -> None:
     assert len({job.id for job in first + rest}) == 5
 
 
+async def check_unended(opened: Opened) -> None:
+    """Of the named jobs those that have not ended; ended, deleted and unknown ones are none of them."""
+    waiting, started, canceled, deleted = [await opened.submit() for _ in range(4)]
+    await opened.cause(started, Cause.STARTED)
+    await opened.cause(canceled, Cause.CANCELED)
+    await opened.delete(await opened.cause(deleted, Cause.CANCELED))
+    asked = [job.id for job in (waiting, started, canceled, deleted)]
+    assert await opened.store.unended([*asked, "unknown"]) == {waiting.id, started.id}
+    assert await opened.store.unended([]) == set()
+
+
 async def check_active_is_oldest_first(opened: Opened) -> None:
     """Ready jobs of a backend come oldest first, page by page, with their bodies; parents and all others do not."""
     jobs = [await opened.submit(S.SUBMITTED) for _ in range(6)]

@@ -11,12 +11,12 @@ import anyio
 import msgspec
 import structlog
 
-from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
+from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Estimated, Prepared, Ready
 from orchestrator.backends.discovery import loaded
 from orchestrator.backends.running import bind
 from orchestrator.backends.threads import called
 from orchestrator.errors import AdapterUnavailable, SettingsError
-from orchestrator.model import BackendState, Characterization, Failure, JobSpec
+from orchestrator.model import BackendState, Characterization, Failure, Job, JobSpec
 from orchestrator_fault.injection import Injection, renamed
 from orchestrator_fault.plan import Fault, read
 
@@ -43,7 +43,6 @@ class FaultAdapter(Adapter):
         self._wrapped = wrapped
         self._given = settings
         self._injections: dict[str, Injection] = {}
-        self._served: list[Capabilities] = []
 
     async def open(self, context: AdapterContext) -> None:
         """Make the wrapped adapter and open it.
@@ -65,11 +64,9 @@ class FaultAdapter(Adapter):
         data = None if context.data is None else context.data / self._wrapped.name
         inside = dataclasses.replace(context, settings=settings.settings, data=data, characterizations=known)
         bind(self._wrapped, inside, move=True)
+        self._context = context
         await self._wrapped.open(inside)
-        for can in self._wrapped.capabilities():
-            name = prefix + can.backend
-            self._served.append(replace(can, backend=name))
-            self._injections[name] = Injection(name, can.backend, settings, context, self._count)
+        self.capabilities()  # what stands before each backend is there from now on
 
     async def aclose(self) -> None:
         if self._wrapped is not None:
@@ -90,7 +87,15 @@ class FaultAdapter(Adapter):
     # -- what backends are ------------------------------------------------------------------
 
     def capabilities(self) -> Sequence[Capabilities]:
-        return self._served
+        if self._wrapped is None:
+            return ()
+        served = []
+        for can in self._wrapped.capabilities():
+            name = self._settings.prefix + can.backend
+            served.append(replace(can, backend=name))
+            if name not in self._injections:
+                self._injections[name] = Injection(name, can.backend, self._settings, self._context, self._count)
+        return served
 
     def initial_characterizations(self) -> Sequence[Characterization]:
         if self._wrapped is None:
@@ -108,6 +113,12 @@ class FaultAdapter(Adapter):
 
     def predict_ms(self, spec: JobSpec) -> int | None:
         return self.wrapped.predict_ms(replace(spec, backend=self._injections[spec.backend].inner))
+
+    def announced(self, job: Job) -> None:
+        self.wrapped.announced(renamed(job, self._injections[job.backend].inner))
+
+    async def estimate(self, spec: JobSpec) -> Estimated | None:
+        return await self.wrapped.estimate(replace(spec, backend=self._injections[spec.backend].inner))
 
     def wall_ms(self, execution_ms: int) -> int:
         return self.wrapped.wall_ms(execution_ms)

@@ -14,7 +14,7 @@ are still alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import anyio.abc
@@ -145,6 +145,10 @@ class Injection:
                 await self._until_not_busy()  # another lane may have been refused meanwhile
             if handed := await self._hand_over(taken, start=start):
                 return handed
+
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        """See `Ready.ended`."""
+        return self._ready.ended(jobs)
 
     async def _until_not_busy(self) -> None:
         while (wait_s := self._busy_until - self._clock.monotonic()) > 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Ready
-from orchestrator.model import BackendState
+from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Estimated, Ready
+from orchestrator.model import BackendState, Job, JobSpec
 from orchestrator_remote_cloud.settings import read
 
 if TYPE_CHECKING:
@@ -52,6 +52,13 @@ class RemoteCloudAdapter(Adapter):
 
     def state(self, backend: str) -> BackendState:
         return self.remotes.state(backend)
+
+    def announced(self, job: Job) -> None:
+        """Have its intent written while the store writes the job."""
+        self.remotes.announced(job)
+
+    async def estimate(self, spec: JobSpec) -> Estimated | None:
+        return await self.remotes.estimate(spec)
 
     async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
         await self.remotes.serve(backend, ready, emit)

@@ -13,6 +13,7 @@ from orchestrator.backends.abc import Attempt
 from orchestrator.circuits import ir
 from orchestrator.client import job_body
 from orchestrator.errors import UserFault
+from orchestrator.model import IDEAL
 
 #: Most entries of metadata a job may have (reference: 10), names of 40 characters.
 MOST_METADATA: Final = 10
@@ -57,7 +58,8 @@ async def written(attempts: Sequence[Attempt], target: str, *, key: str, token: 
         target: The backend's name at the remote.
         key: Name of the metadata entry of the token, left out where there is no room for it.
         token: Marks the job.
-        seeded: The remote honours a seed on every backend, beside the model ``ideal`` where there are no others.
+        seeded: The remote is an orchestrator: it honours a seed on every backend, beside the model ``ideal`` where
+            there are no others, and one for each circuit.
     """
     gates = sum(attempt.job.spec.stats.gates_1q + attempt.job.spec.stats.gates_2q for attempt in attempts)
     if gates + len(attempts) > _MANY:
@@ -76,6 +78,7 @@ def _written(attempts: Sequence[Attempt], target: str, key: str, token: str, see
     first = attempts[0].job
     single = first.parent_id is None
     name, metadata = _named(attempts)
+    seeds = [attempt.job.spec.seed for attempt in attempts]
     options: dict[str, Any] = {"backend": target, "shots": first.spec.shots}
     if len(metadata) < MOST_METADATA:
         metadata[key] = token
@@ -87,11 +90,13 @@ def _written(attempts: Sequence[Attempt], target: str, key: str, token: str, see
         options["settings"] = first.spec.settings
     if (noise := first.spec.noise) is not None:
         options["noise"] = {"model": noise.model}
-        # Circuits of one job share the seed a person gave; their own ones, drawn apart, cannot be told to a remote.
+        # Circuits of one job share the seed a person gave; their own ones, drawn apart, the contract has no place for.
         seed = first.spec.seed if single else noise.seed
         if seed is not None:
             options["noise"]["seed"] = seed
-    elif single and seeded:
-        options["noise"] = {"model": "ideal", "seed": first.spec.seed}
+        elif seeded:
+            options["noise"]["seeds"] = seeds
+    elif seeded:
+        options["noise"] = {"model": IDEAL} | ({"seed": seeds[0]} if single else {"seeds": seeds})
     circuits = [ir.loads(attempt.input) for attempt in attempts]  # not kept, as `Attempt.circuit` would
     return msgspec.json.encode(job_body(circuits[0] if single else circuits, **options))

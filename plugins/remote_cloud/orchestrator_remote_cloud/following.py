@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.client import FeedEvent, FeedGap, FeedLive, FeedUnavailable, RemoteError, Unreachable
 from orchestrator.errors import CursorExpired
 from orchestrator_remote_cloud.branch import Branch
 from orchestrator_remote_cloud.flights import ENDED, GONE, Flight, News
 from orchestrator_remote_cloud.link import V04, first
-from orchestrator_remote_cloud.shapes import RemoteFailure, RemoteJob, RemoteJobs
+from orchestrator_remote_cloud.shapes import RemoteFailure, RemoteJobs, remote_job
 from orchestrator_remote_cloud.transport import Lost, NotSent, Refused
 
 #: Jobs looked at in one request: a page of the vendor's, and of ours.
@@ -28,6 +28,8 @@ _BACKED_S: Final = 60.0
 _LOOK_S: Final = 0.25
 _NO_FEED_S: Final = 300.0
 _SLOWER: Final = 1.6
+#: What is answered of a job that is not there any more.
+_NO_MORE: Final = frozenset({404, 410})
 
 
 class Follower:
@@ -37,6 +39,7 @@ class Follower:
         self._branch = branch
         self._link = branch.link
         self._turn = 0
+        self._asking: set[str] = set()
 
     # -- the feed ---------------------------------------------------------------------------
 
@@ -60,6 +63,7 @@ class Follower:
                 await self._link.pause(failures)
             finally:
                 branch.live_since = None
+                self._doubt()
 
     async def _read(self) -> None:
         branch = self._branch
@@ -71,8 +75,13 @@ class Follower:
                     case FeedLive() | FeedGap():
                         if branch.live_since is None:
                             branch.live_since = branch.clock.monotonic()
-                        branch.flights.unsure.update(branch.flights.airborne)
-                        branch.flights.wake()
+                        self._doubt()
+
+    def _doubt(self) -> None:
+        """What became of those in the air may have gone untold."""
+        flights = self._branch.flights
+        flights.unsure.update(flights.airborne)
+        flights.wake()
 
     async def listen_results(self) -> None:
         """Read live results, without end."""
@@ -95,10 +104,9 @@ class Follower:
                 failures += 1
                 await self._link.pause(failures)
             finally:
-                if branch.results_since is not None:  # ends may have gone untold
+                if branch.results_since is not None:
                     branch.results_since = None
-                    branch.flights.unsure.update(branch.flights.airborne)
-                    branch.flights.wake()
+                    self._doubt()
 
     def _heard(self, event: FeedEvent) -> None:
         if event.job_id is None:
@@ -106,7 +114,9 @@ class Follower:
                 self._branch.look_again()
             return
         if event.kind == "job.progress":
-            self._progress(event)
+            fraction = (event.data or {}).get("fraction")
+            if isinstance(fraction, int | float):
+                self._branch.flights.advanced(event.job_id, float(fraction))
         elif event.kind == "job.deleted":
             self._branch.flights.news(event.job_id, News(GONE))
         elif event.after is not None and event.parent_id is None:
@@ -123,13 +133,6 @@ class Follower:
                 told = RemoteFailure(code=str(failure.get("code")), message=str(failure.get("message")))
             self._branch.flights.news(event.job_id, News(str(event.after), told))
 
-    def _progress(self, event: FeedEvent) -> None:
-        flight = self._branch.flights.tracked(event.job_id or "")
-        fraction = (event.data or {}).get("fraction")
-        if flight is not None and isinstance(fraction, int | float):
-            for attempt in flight.members:
-                self._branch.spawn(self._branch.emit.progress, attempt, float(fraction))
-
     # -- looking ----------------------------------------------------------------------------
 
     async def poll(self) -> None:
@@ -138,20 +141,19 @@ class Follower:
         pause_s = least_s = self._link.settings.poll_least_s
         looked_at = -_LOOK_S
         while True:
-            changed = flights.changed
+            changed, doubted, arrived = flights.changed, flights.doubted, flights.arrived
+            if branch.live_since is not None and not flights.unsure:
+                await first(branch.clock, _BACKED_S, doubted)
+                if not doubted.is_set():
+                    flights.unsure.update(flights.airborne)
+                continue
             if not flights.airborne:
                 pause_s = least_s
                 await changed.wait()
                 continue
-            if branch.live_since is not None and not flights.unsure:
-                await first(branch.clock, _BACKED_S, changed)
-                if changed.is_set():
-                    continue
-                flights.unsure.update(flights.airborne)
-            elif branch.live_since is not None:
+            if branch.live_since is not None:
                 await branch.clock.sleep(max(0.0, looked_at + _LOOK_S - branch.clock.monotonic()))
             else:
-                arrived = flights.arrived
                 await first(branch.clock, pause_s, arrived)
                 if arrived.is_set():
                     await branch.clock.sleep(least_s)
@@ -183,21 +185,34 @@ class Follower:
                 answer = await self._link.persist(
                     RemoteJobs, "GET", f"{V04}/jobs", params=[*params, ("limit", str(len(part)))]
                 )
-                jobs = {job.id: job for job in answer.jobs}
-            except Refused:  # some clouds refuse a listing with an id they do not know
+                jobs = {job.id: job for job in answer.known}
+            except Refused as error:  # some clouds refuse a listing with an id they do not know
+                if error.status == 403:
+                    continue  # whatever that is about, it is about none of these alone
                 jobs = {}
             for remote_id, flight in part.items():
-                job = jobs.get(remote_id) or await self._one(remote_id)
                 self._branch.flights.unsure.discard(flight)
-                news = News(GONE) if job is None else News(job.status, job.failure, job)
-                moved |= self._branch.flights.news(remote_id, news)
+                if (job := jobs.get(remote_id)) is not None:
+                    moved |= self._branch.flights.news(remote_id, News(job.status, job.failure, job))
+                elif remote_id not in self._asking:
+                    self._asking.add(remote_id)
+                    self._branch.spawn(self._ask, remote_id)
         return moved
 
-    async def _one(self, remote_id: str) -> RemoteJob | None:
-        """A job that a listing did not show; None if it is gone."""
+    async def _ask(self, remote_id: str) -> None:
+        """Look at a job that a listing did not show."""
         try:
-            return await self._link.persist(RemoteJob, "GET", f"{V04}/jobs/{remote_id}")
+            self._branch.flights.news(remote_id, await self._news(remote_id))
+        finally:
+            self._asking.discard(remote_id)
+
+    async def _news(self, remote_id: str) -> News:
+        try:
+            body = await self._link.persist_for_job(dict[str, Any], f"{V04}/jobs/{remote_id}")
         except Refused as error:
-            if error.status != 404:
-                return RemoteJob(id=remote_id, status="unknown")
-            return None
+            return News(GONE if error.status in _NO_MORE else "unknown")
+        except Lost as error:
+            return News(GONE, RemoteFailure(message=f"{self._link.name} does not tell what became of it: {error}"))
+        if (job := remote_job(body)) is None:
+            return News(GONE, RemoteFailure(message=f"{self._link.name} does not tell what became of it"))
+        return News(job.status, job.failure, job)

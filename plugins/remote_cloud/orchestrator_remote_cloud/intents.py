@@ -3,6 +3,7 @@
 An intent says: these local jobs are one remote job, which carries this token. It is written before the submission,
 gets the remote's id after it, and goes when its jobs have ended. Whatever happens between any two of these steps, the
 token finds the remote job again. An intent is never changed otherwise: jobs that are left of a family are another one.
+Which of its jobs have ended meanwhile is the store's to know, and is asked of it.
 
 Writes wait for each other's sync, not for one each: whoever comes first writes for all that wait. What may be lost in
 a crash (the token finds a remote job again; an intent too many harms nothing) waits a moment for others to come along.
@@ -11,7 +12,7 @@ a crash (the token finds a remote job again; an intent too many harms nothing) w
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -34,7 +35,7 @@ WRITE_PAUSE_S: Final = 1.0
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS intents (token TEXT PRIMARY KEY, backend TEXT NOT NULL, jobs TEXT NOT NULL,"
-    " created_ms INTEGER NOT NULL, remote_id TEXT, canceled TEXT NOT NULL DEFAULT '[]') STRICT",
+    " created_ms INTEGER NOT NULL, remote_id TEXT) STRICT",
 )
 
 
@@ -47,7 +48,6 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
         jobs: Local jobs, in circuit order.
         created_ms: Before the first request; local wall time.
         remote_id: The remote's id, once it is known.
-        canceled: Those of its jobs that were canceled; if all were, it is to be canceled too.
     """
 
     token: str
@@ -55,7 +55,6 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[str, ...]
     created_ms: int
     remote_id: str | None = None
-    canceled: tuple[str, ...] = ()
 
 
 class _Write:
@@ -75,7 +74,7 @@ class Intents:
         self.instance = ""
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._pending: list[_Write] = []
 
     async def open(self, folder: Path | None) -> None:
@@ -87,10 +86,15 @@ class Intents:
         self._connection = await anyio.to_thread.run_sync(_connect, folder)
         self.instance, _ = await anyio.to_thread.run_sync(_read, self._connection)
 
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise anyio.ClosedResourceError
+        return self._connection
+
     async def of(self, backend: str) -> list[Intent]:
         """What the file holds of a backend now; another adapter may have served it a moment ago, from the same file."""
         async with self._lock:
-            _, intents = await anyio.to_thread.run_sync(_read, self._connection)
+            _, intents = await anyio.to_thread.run_sync(_read, self._opened())
         return [intent for intent in intents if intent.backend == backend]
 
     async def aclose(self) -> None:
@@ -99,8 +103,10 @@ class Intents:
             async with self._lock:
                 if self._connection is not None:
                     pending, self._pending = self._pending, []
-                    await anyio.to_thread.run_sync(_close, self._connection, pending)
+                    written = await anyio.to_thread.run_sync(_close, self._connection, pending)
                     self._connection = None
+                    for write in pending:
+                        write.done = written
 
     async def add(self, intent: Intent) -> None:
         """Durable when this returns: now the request may leave."""
@@ -114,17 +120,17 @@ class Intents:
         sql = "UPDATE intents SET remote_id = ? WHERE token = ?"
         await self._write(sql, (remote_id, token), patience_s=PATIENCE_S)
 
-    async def canceled(self, token: str, jobs: Iterable[str]) -> None:
-        """These do not want it any more; if nobody does, whoever comes after us cancels it if we cannot."""
-        listed = msgspec.json.encode(sorted(jobs)).decode()
-        await self._write("UPDATE intents SET canceled = ? WHERE token = ?", (listed, token))
-
     async def remove(self, token: str) -> None:
         """All is over, or nothing came of it."""
         await self._write("DELETE FROM intents WHERE token = ?", (token,), patience_s=PATIENCE_S)
 
     async def _write(self, sql: str, values: Sequence[Any], *, patience_s: float = 0.0) -> None:
-        """Commit, together with what else waits; tried again for as long as the disk does not take it."""
+        """Commit, together with what else waits; tried again for as long as the disk does not take it.
+
+        Raises:
+            anyio.ClosedResourceError: The file was closed before.
+        """
+        self._opened()
         write = _Write(sql, values)
         self._pending.append(write)
         if patience_s:
@@ -133,10 +139,10 @@ class Intents:
             async with self._lock:
                 if write.done:
                     return
-                batch = list(self._pending)
+                connection, batch = self._opened(), list(self._pending)
                 try:
                     # Shielded, as calls in threads are: a commit under way ends before its caller is canceled.
-                    await anyio.to_thread.run_sync(_commit, self._connection, batch)
+                    await anyio.to_thread.run_sync(_commit, connection, batch)
                 except sqlite3.Error as error:
                     log.warning("intents cannot be written; waiting", reason=str(error))
                 else:
@@ -166,13 +172,9 @@ def _connect(folder: Path | None) -> sqlite3.Connection:
     return connection
 
 
-def _read(connection: sqlite3.Connection | None) -> tuple[str, list[Intent]]:
-    if connection is None:
-        raise sqlite3.ProgrammingError("the intents are closed")
+def _read(connection: sqlite3.Connection) -> tuple[str, list[Intent]]:
     [(instance,)] = connection.execute("SELECT value FROM meta WHERE name = 'instance'")
-    rows = connection.execute(
-        "SELECT token, backend, jobs, created_ms, remote_id, canceled FROM intents ORDER BY rowid"
-    )
+    rows = connection.execute("SELECT token, backend, jobs, created_ms, remote_id FROM intents ORDER BY rowid")
     return instance, [
         Intent(
             token=token,
@@ -180,24 +182,25 @@ def _read(connection: sqlite3.Connection | None) -> tuple[str, list[Intent]]:
             jobs=msgspec.json.decode(jobs, type=tuple[str, ...]),
             created_ms=created_ms,
             remote_id=remote_id,
-            canceled=msgspec.json.decode(canceled, type=tuple[str, ...]),
         )
-        for token, backend, jobs, created_ms, remote_id, canceled in rows
+        for token, backend, jobs, created_ms, remote_id in rows
     ]
 
 
-def _close(connection: sqlite3.Connection, pending: Sequence[_Write]) -> None:
+def _close(connection: sqlite3.Connection, pending: Sequence[_Write]) -> bool:
+    """Write what waits, and close; whether it is written."""
     try:
         _commit(connection, pending)
     except sqlite3.Error as error:
         log.warning("intents not written", jobs=len(pending), reason=str(error))
+        return False
+    else:
+        return True
     finally:
         connection.close()
 
 
-def _commit(connection: sqlite3.Connection | None, batch: Sequence[_Write]) -> None:
-    if connection is None:
-        raise sqlite3.ProgrammingError("the intents are closed")
+def _commit(connection: sqlite3.Connection, batch: Sequence[_Write]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for write in batch:

@@ -8,20 +8,17 @@ that the remote refuses takes the link down at once: that is no fault of any job
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import anyio
-import anyio.to_thread
-import msgspec
 import structlog
 
 from orchestrator.backends.abc import Clock
 from orchestrator.errors import SettingsError
+from orchestrator_remote_cloud.answers import date, read, refusal, retry_after_s
 from orchestrator_remote_cloud.settings import RemoteSettings
-from orchestrator_remote_cloud.transport import Answer, Denied, Lost, NotSent, Refused, Transport
+from orchestrator_remote_cloud.transport import Answer, Denied, Foreign, Lost, NotSent, Refused, Transport
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -34,9 +31,11 @@ _BACKOFF_CAP_S: Final = 15.0
 _PROBE_S: Final = 1.0
 #: A wait too short to wait for: sums of times are not exact.
 _AT_ONCE_S: Final = 0.001
-#: An answer beyond this many bytes is decoded off the event loop.
-_LARGE: Final = 262_144
+#: What one job alone asks for is asked so often, where the remote answers everything else: about half a minute.
+TRIES: Final = 10
 _MESSAGE: Final = 500
+#: The question that is asked to see whether the remote answers.
+_LITTLE: Final = (("limit", "1"),)
 
 
 class Link:
@@ -85,13 +84,26 @@ class Link:
 
     async def admitted(self) -> None:
         """Wait until the link is up and the rate allows one more request, which is then to be made."""
-        slot = self._reserve()
         while True:
-            await self._up.wait()
-            wait_s = max(slot, self._paused_until) - self.clock.monotonic()
-            if wait_s <= _AT_ONCE_S:
-                return
-            await self.clock.sleep(wait_s)
+            if not self._up.is_set():
+                await self._up.wait()
+            if await self._slept(self._paused_until):
+                continue
+            if not await self._slept(self._reserve()) or self._open:
+                return  # else its slot went by while nothing could be asked: there will be another
+
+    @property
+    def _open(self) -> bool:
+        """Whether the link is up, and the remote has not asked for a pause."""
+        return self._up.is_set() and self._paused_until - self.clock.monotonic() <= _AT_ONCE_S
+
+    async def _slept(self, until: float) -> bool:
+        """Wait until that time; whether there was anything to wait for."""
+        wait_s = until - self.clock.monotonic()
+        if wait_s <= _AT_ONCE_S:
+            return False
+        await self.clock.sleep(wait_s)
+        return True
 
     async def persist(self, shape: type[T], method: str, path: str, **request: Any) -> T:
         """As `ask`, again and again until there is an answer; for requests that may be repeated.
@@ -107,6 +119,40 @@ class Link:
                 failures += 1
                 await self.pause(failures)
 
+    async def persist_for_job(
+        self, shape: type[T], path: str, *, tries: int = TRIES, params: Sequence[tuple[str, str]] = ()
+    ) -> T:
+        """As `persist`, for a ``GET`` of what one job came to: a job whose answer is bad does not make the remote bad.
+
+        After each answer that is lost the remote is asked for something else. Only if that is answered, the loss
+        counts: against the job.
+
+        Raises:
+            Refused: By the remote, for good; Lost: `tries` times, while it answered others.
+        """
+        tried = 0
+        while True:
+            try:
+                return await self.ask(shape, "GET", path, of_job=True, params=params)
+            except NotSent:
+                await self.pause(tried + 1)
+            except Lost:
+                if await self._answers():
+                    tried += 1
+                    if tried >= tries:
+                        raise
+                await self.pause(tried + 1)
+
+    async def _answers(self) -> bool:
+        """Whether the remote answers at all; counts as any request does."""
+        try:
+            await self.ask(dict[str, Any], "GET", f"{V04}/jobs", params=_LITTLE)
+        except (NotSent, Lost):
+            return False
+        except Refused:
+            return True
+        return True
+
     async def pause(self, failures: int) -> None:
         """Full jitter: anything up to a limit that doubles with each failure."""
         await self.clock.sleep(self._rng.uniform(0, min(_BACKOFF_CAP_S, _BACKOFF_S * 2 ** min(failures, 16))))
@@ -121,68 +167,71 @@ class Link:
         self._next_slot += 1 / rate
         return slot
 
-    async def ask_now(self, shape: type[T], method: str, path: str, *, probe: bool = False, **request: Any) -> T:
-        """As `ask`, for whoever is `admitted`; a `probe` brings the link up by an answer that is good, no other."""
+    def _space(self, begin: float) -> None:
+        """Nothing is asked before that time, and from then on one request after the other: no burst of what waited."""
+        self._next_slot = max(self._next_slot, begin)
+
+    async def ask_now(
+        self, shape: type[T], method: str, path: str, *, probe: bool = False, of_job: bool = False, **request: Any
+    ) -> T:
+        """As `ask`, for whoever is `admitted`.
+
+        Args:
+            probe: Brings the link up by an answer that is good, no other.
+            of_job: What is lost may be the job's fault: nothing is concluded from it. See `persist_for_job`.
+            request: Further arguments of `Transport.send`.
+        """
         self.requests += 1
         try:
             answer = await self.transport.send(method, path, key=self.key, **request)
-        except (NotSent, Lost) as error:
+        except Lost as error:
+            if not of_job:
+                self._failed(str(error))
+            raise
+        except NotSent as error:
             self._failed(str(error))
             raise
-        if (date := _date(answer.headers.get("Date"))) is not None:
-            self.ahead_ms = round(date.timestamp() * 1000) - self.clock.now_ms()
+        if (at := date(answer.headers.get("Date"))) is not None:
+            self.ahead_ms = round(at.timestamp() * 1000) - self.clock.now_ms()
         if answer.status == 403 and method == "POST":
-            raise Denied(self._refusal(answer)[1])
-        return await self._read(shape, answer, open_route=path.startswith(f"{V04}/backends"), probe=probe)
+            raise Denied(refusal(answer, self.key)[1])
+        open_route = path.startswith(f"{V04}/backends")
+        return await self._read(shape, answer, open_route=open_route, probe=probe, of_job=of_job)
 
-    async def _read(self, shape: type[T], answer: Answer, *, open_route: bool, probe: bool) -> T:
+    async def _read(self, shape: type[T], answer: Answer, *, open_route: bool, probe: bool, of_job: bool) -> T:
         status = answer.status
         if status in {429, 503}:
             self._heed(answer.headers)
         if status == 429:
             raise NotSent("the remote is asked too often")
-        if status in {401, 403} and not open_route:
-            code, message = self._refusal(answer)
+        if status == 401 and not open_route:
+            code, message = refusal(answer, self.key)
             self._bad_key = True
             self.take_down(f"the remote refuses the key ({status}): {message}")
             raise NotSent(f"{code}: {message}")
         if status >= 500 or status < 200 or 300 <= status < 400:
-            self._failed(f"the remote answers {status}")
+            if not of_job:
+                self._failed(f"the remote answers {status}")
             raise Lost(f"HTTP {status}")
         if status >= 400:
             if not probe:
                 self._worked(open_route=open_route)
-            raise Refused(status, *self._refusal(answer))
+            raise Refused(status, *refusal(answer, self.key))
         try:
-            if len(answer.body) > _LARGE:
-                decoded = await anyio.to_thread.run_sync(
-                    lambda: msgspec.json.decode(answer.body, type=shape, strict=False)
-                )
-            else:
-                decoded = msgspec.json.decode(answer.body, type=shape, strict=False)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._failed("its answers are not those of this API")
-            raise Lost(f"not an answer of this API: {error}") from None
+            decoded = await read(shape, answer.body)
+        except Foreign:
+            if not of_job:
+                self._failed("its answers are not those of this API")
+            raise
         self._worked(open_route=open_route)
         return decoded
-
-    def _refusal(self, answer: Answer) -> tuple[str, str]:
-        """Code and message of a refusal, the key struck out: some clouds repeat it, and these words are shown."""
-        try:
-            body = msgspec.json.decode(answer.body, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            body = {}
-        code = str(body.get("code") or body.get("error") or answer.status)
-        message = str(body.get("message") or f"HTTP {answer.status}")
-        if self.key:
-            code, message = (text.replace(self.key, "[key]") for text in (code, message))
-        return code, message[:_MESSAGE]
 
     def _heed(self, headers: Mapping[str, str]) -> None:
         """Ask nothing before the time that ``Retry-After`` names; a second where it names none."""
         seconds = retry_after_s(headers.get("Retry-After"), self.clock.now_ms())
         until = self.clock.monotonic() + (1.0 if seconds is None else min(seconds, MOST_PAUSE_S))
         self._paused_until = max(self._paused_until, until)
+        self._space(self._paused_until)
 
     # -- up and down ----------------------------------------------------------------------
 
@@ -207,6 +256,8 @@ class Link:
         if self.down is not None:
             log.info("remote available again", remote=self.name)
             self.down = None
+            self._space(self.clock.monotonic())
+            self._reserve()  # by the request that was just answered
             self._up.set()
             self._tell()
 
@@ -238,33 +289,11 @@ class Link:
     async def _probe(self) -> None:
         try:
             self.key = self.settings.key()
-            await self.ask_now(dict[str, Any], "GET", f"{V04}/jobs", params=[("limit", "1")], probe=True)
+            await self.ask_now(dict[str, Any], "GET", f"{V04}/jobs", params=_LITTLE, probe=True)
         except SettingsError as error:
             self.take_down(str(error))
         except (NotSent, Lost, Refused) as error:
             log.info("remote still unavailable", remote=self.name, reason=str(error)[:_MESSAGE])
-
-
-def retry_after_s(value: str | None, now_ms: int) -> float | None:
-    """Seconds until the time a ``Retry-After`` names, as a number of seconds or as a date; None if it names none."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    at = _date(text)
-    return None if at is None else max(0.0, at.timestamp() - now_ms / 1000)
-
-
-def _date(text: str | None) -> datetime | None:
-    """A date of HTTP; None where there is none."""
-    if text is None:
-        return None
-    try:
-        at = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 async def first(clock: Clock, seconds: float, *events: anyio.Event) -> None:

@@ -84,10 +84,11 @@ class Search:
             if after is not None:
                 params.append(("next", after))
             page = await self._link.persist(RemoteJobs, "GET", f"{V04}/jobs", params=params)
-            for job in page.jobs:
+            jobs = page.known
+            for job in jobs:
                 if (token := (job.metadata or {}).get(self._key)) is not None:
                     found.setdefault(str(token), job)
-            times = [at for job in page.jobs if (at := time_ms(job.submitted_at)) is not None]
+            times = [at for job in jobs if (at := time_ms(job.submitted_at)) is not None]
             if page.next is None or not page.jobs or (times and min(times) < horizon):
                 break
             after = page.next

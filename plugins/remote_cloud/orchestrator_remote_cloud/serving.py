@@ -6,6 +6,7 @@ Each of the tasks here does one of these for all jobs; they meet in the branch's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
 import anyio
@@ -15,6 +16,7 @@ import structlog
 from orchestrator.backends.abc import Attempt, Emit, Ready
 from orchestrator.errors import StorageError
 from orchestrator_remote_cloud.branch import Branch
+from orchestrator_remote_cloud.catalog import local_id
 from orchestrator_remote_cloud.collecting import Collector
 from orchestrator_remote_cloud.flights import Flight
 from orchestrator_remote_cloud.following import Follower
@@ -28,6 +30,8 @@ log = structlog.get_logger()
 _TAKE: Final = 32
 #: Inputs of jobs at the remote are kept until they end; beyond this many bytes no more are taken.
 _MOST_BYTES: Final = 64 * 1024 * 1024
+#: How long a start waits to be told.
+_TELL_S: Final = 0.01
 #: Jobs canceled in one request.
 _CANCEL: Final = 100
 
@@ -39,10 +43,13 @@ async def serve(branch: Branch, ready: Ready, emit: Emit) -> None:
     try:
         async with anyio.create_task_group() as tasks:
             branch.begin(emit, tasks)
-            _resume(branch, submitter)
-            tasks.start_soon(_watch, branch)
+            _resume(branch)
+            if told := branch.fault or "":  # before anything is taken
+                await emit.availability(False, told)
+            tasks.start_soon(_watch, branch, told)
             tasks.start_soon(_tell, branch)
-            tasks.start_soon(_cancel, branch)
+            tasks.start_soon(_leave, branch, ready)
+            tasks.start_soon(_cancel, branch, submitter)
             tasks.start_soon(follower.listen)
             tasks.start_soon(follower.listen_results)
             tasks.start_soon(follower.poll)
@@ -52,13 +59,8 @@ async def serve(branch: Branch, ready: Ready, emit: Emit) -> None:
         branch.end()
 
 
-def _resume(branch: Branch, submitter: Submitter) -> None:
-    """Go on with what an earlier life left: attempts that run at the remote, and jobs that nobody wants any more."""
-    for flight in branch.flights.abandoned():
-        if flight.remote_id is not None:
-            branch.flights.unwanted.append(flight)
-        else:
-            branch.spawn(submitter.resolve, flight)
+def _resume(branch: Branch) -> None:
+    """Go on with what an earlier life left running at the remote."""
     adopted, branch.adopted = branch.adopted, []
     for attempt in adopted:
         if (boarded := branch.flights.board(attempt)) is not None:
@@ -78,9 +80,15 @@ async def _take(branch: Branch, ready: Ready, submitter: Submitter) -> None:
             if fresh := [attempt for attempt, flight in boarded.items() if flight is None]:
                 branch.spawn(submitter.submit, fresh)
             for under_way in boarded.values():
-                if under_way is not None and under_way.remote_id is None and not under_way.submitting:
-                    under_way.submitting = True
-                    branch.spawn(submitter.resolve, under_way)
+                if under_way is not None and under_way.remote_id is None:
+                    _resolve(branch, submitter, under_way)
+
+
+def _resolve(branch: Branch, submitter: Submitter, flight: Flight) -> None:
+    """Find out what became of a flight's submission, unless somebody does."""
+    if not flight.submitting:
+        flight.submitting = True
+        branch.spawn(submitter.resolve, flight)
 
 
 def _groups(attempts: Sequence[Attempt]) -> list[list[Attempt]]:
@@ -92,25 +100,48 @@ def _groups(attempts: Sequence[Attempt]) -> list[list[Attempt]]:
 
 
 async def _tell(branch: Branch) -> None:
-    """Tell which jobs have started, many at once."""
+    """Tell which jobs have started, many at once, and how far they are, of each the newest.
+
+    Of jobs that end at once, the end tells their start too, in one write.
+    """
     flights = branch.flights
     while True:
         changed = flights.changed
-        if not flights.starting:
+        if not flights.starting and not flights.advancing:
             await changed.wait()
             continue
         starting, flights.starting = flights.starting, []
+        if starting:
+            await branch.clock.sleep(_TELL_S)
+        advancing, flights.advancing = flights.advancing, []
         attempts = [
-            (flight, attempt) for flight in starting for attempt in flight.members if attempt not in flight.told
+            (flight, attempt)
+            for flight in starting
+            if not flight.ended
+            for attempt in flight.members
+            if attempt not in flight.told
         ]
         for flight, attempt in attempts:
             flight.told.add(attempt)
         if attempts:
             await branch.emit.started([attempt for _, attempt in attempts])
+        for flight in advancing:
+            fraction, flight.fraction = flight.fraction, None
+            if fraction is not None and not flight.ended:
+                for attempt in flight.members:
+                    await branch.emit.progress(attempt, fraction)
 
 
-async def _cancel(branch: Branch) -> None:
-    """Cancel at the remote what nobody here wants any more."""
+async def _leave(branch: Branch, ready: Ready) -> None:
+    """Learn which jobs have ended while they waited here, or while nobody served them."""
+    async with aclosing(ready.ended(branch.flights.jobs)) as ends:
+        async for job_ids in ends:
+            for job_id in job_ids:
+                branch.flights.leave(job_id)
+
+
+async def _cancel(branch: Branch, submitter: Submitter) -> None:
+    """Cancel at the remote what nobody here wants any more, once it is known what it is there."""
     flights = branch.flights
     while True:
         changed = flights.changed
@@ -118,17 +149,24 @@ async def _cancel(branch: Branch) -> None:
             await changed.wait()
             continue
         part, flights.unwanted = flights.unwanted[:_CANCEL], flights.unwanted[_CANCEL:]
-        wanted = [flight for flight in part if not flight.wanted and not flight.ended]
-        await _cancel_all(branch, wanted)
+        made = [flight for flight in part if flight.remote_id is not None]
         for flight in part:
+            if flight not in made:
+                _resolve(branch, submitter, flight)
+        await _cancel_all(branch, [flight for flight in made if not flight.wanted and not flight.ended])
+        for flight in made:
             if not flight.wanted:
                 await branch.intents.remove(flight.token)
                 flights.forget(flight)
 
 
-async def _watch(branch: Branch) -> None:
-    """Tell whether the backend is there, bring its remote back when it is not, and record new calibrations."""
-    link, clock, told = branch.link, branch.clock, ""
+async def _watch(branch: Branch, told: str) -> None:
+    """Tell whether the backend is there, bring its remote back when it is not, and record new calibrations.
+
+    Args:
+        told: Why it is not, as was told last.
+    """
+    link, clock = branch.link, branch.clock
     while True:
         reason = branch.fault or ""
         if reason != told:
@@ -160,7 +198,7 @@ async def _calibrate(branch: Branch) -> None:
     """Record the calibration the remote's backend runs under, if it is a new one."""
     known = branch.catalog.find(branch.target)
     newest = None if known is None else known.characterization_id
-    if newest is None or newest == branch.characterization_id:
+    if newest is None or local_id(branch.local, newest) == branch.characterization_id:
         return
     try:
         record = await branch.catalog.characterization(branch.target, branch.local, newest)
@@ -169,9 +207,9 @@ async def _calibrate(branch: Branch) -> None:
         return
     try:
         await branch.emit.calibrated(record)
-    except StorageError as error:  # recorded before, perhaps of the same machine under another name
+    except StorageError as error:  # recorded before: the remote has gone back to an older one
         log.info("remote calibration not recorded", backend=branch.local, reason=str(error))
-    branch.characterization_id = newest
+    branch.characterization_id = record.id
 
 
 async def _cancel_all(branch: Branch, flights: Sequence[Flight]) -> None:

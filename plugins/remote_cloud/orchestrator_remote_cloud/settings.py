@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -67,6 +68,13 @@ class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """The address without the version."""
         return self.url.rstrip("/").removesuffix("/v0.4")
 
+    @property
+    def key_in_clear(self) -> bool:
+        """A key goes over the network where others can read it."""
+        parts = urlsplit(self.url)
+        keyed = self.key_env is not None or self.key_file is not None
+        return keyed and parts.scheme == "http" and not _this_machine(parts.hostname or "")
+
     def key(self) -> str | None:
         """The API key, read now: a file may be replaced while the server runs.
 
@@ -87,6 +95,15 @@ class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if not (key and key.isascii() and key.isprintable() and " " not in key):
             raise SettingsError(f"{where} holds no API key")
         return key
+
+
+def _this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ import anyio
 import structlog
 
 from orchestrator.backends.abc import Attempt
+from orchestrator.backends.check import mitigations
 from orchestrator.errors import ExecutionError, UserFault
 from orchestrator.model import JobSpec
 from orchestrator_remote_cloud.body import check_room, token_key, token_of, written
@@ -41,7 +42,7 @@ class Submitter:
     def __init__(self, branch: Branch) -> None:
         self._branch = branch
         self._link = branch.link
-        self._slots = anyio.CapacityLimiter(AT_ONCE)
+        self._slots = anyio.Semaphore(AT_ONCE, fast_acquire=True)
         self._key = token_key(branch.intents.instance)
         self._search = Search(branch, self._key)
 
@@ -65,7 +66,7 @@ class Submitter:
         if not flight.complete:  # some were canceled meanwhile
             await self._give_up(flight)
             return
-        await branch.intents.add(intent)
+        await branch.intend(intent)
         await self._send(flight)
 
     async def resolve(self, flight: Flight) -> None:
@@ -88,7 +89,7 @@ class Submitter:
             return
         try:
             estimate = await self._link.persist(
-                Estimate, "GET", f"{V04}/jobs/estimate", params=_question(self._branch.target, specs)
+                Estimate, "GET", f"{V04}/jobs/estimate", params=question(self._branch.target, specs)
             )
         except Refused as error:
             raise ExecutionError("QuotaExhaustedError", f"the remote does not estimate the cost: {error}") from error
@@ -203,8 +204,8 @@ class Submitter:
             branch.spawn(self.submit, waiting)
 
 
-def _question(target: str, specs: Sequence[JobSpec]) -> list[tuple[str, str]]:
-    mitigation = specs[0].settings.get("error_mitigation")
+def question(target: str, specs: Sequence[JobSpec]) -> list[tuple[str, str]]:
+    """The query of an estimate: of a family, about the widest and longest of its circuits."""
     return [
         ("backend", target),
         ("type", "ionq.circuit.v1"),
@@ -212,5 +213,5 @@ def _question(target: str, specs: Sequence[JobSpec]) -> list[tuple[str, str]]:
         ("shots", str(specs[0].shots)),
         ("1q_gates", str(max(spec.stats.gates_1q for spec in specs))),
         ("2q_gates", str(max(spec.stats.gates_2q for spec in specs))),
-        ("error_mitigation", "true" if mitigation else "false"),
+        ("error_mitigation", "true" if mitigations(specs[0].settings) else "false"),
     ]

@@ -16,11 +16,16 @@ import msgspec
 from orchestrator.backends.abc import Clock
 from orchestrator.client import Client, FeedFrame
 from orchestrator.errors import OrchestratorError
-from orchestrator_remote_cloud.shapes import Bulk
+from orchestrator_remote_cloud.shapes import Bulk, BulkHead
 
 #: Longest answer that is read.
 MOST_BYTES: Final = 256 * 1024 * 1024
 _CHUNK: Final = 65_536
+#: Kinds of events that tell more than a job's submission did.
+_HEARD: Final = (
+    *("job.started", "job.progress", "job.completed", "job.failed", "job.canceled", "job.deleted"),
+    "backend.*",
+)
 #: Longest line of live results, and longest silence between two.
 _LINE: Final = 16 * 1024 * 1024
 _SILENCE_S: Final = 45.0
@@ -40,6 +45,12 @@ class Lost(OrchestratorError):
     """No answer came, or none that says anything: what the remote has done is unknown."""
 
     code = "lost"
+
+
+class Foreign(Lost):
+    """An answer came, and it is none of this API."""
+
+    code = "foreign"
 
 
 class Refused(OrchestratorError):
@@ -96,6 +107,17 @@ class Transport(Protocol):
         ...
 
 
+def told(line: bytes) -> Bulk | None:
+    """A line of live results; one whose result cannot be read leaves that to be asked for."""
+    if b'"id"' not in line:
+        return None
+    try:
+        return msgspec.json.decode(line, type=Bulk)
+    except msgspec.ValidationError:
+        head = msgspec.json.decode(line, type=BulkHead)
+        return Bulk(id=head.id, status=head.status, left=True)
+
+
 class HttpTransport:
     """`Transport` over sockets; made on the loop it is used on."""
 
@@ -133,7 +155,7 @@ class HttpTransport:
                     parts.append(part)
                     size += len(part)
                     if size > MOST_BYTES:
-                        raise Lost(f"an answer of more than {MOST_BYTES} bytes")
+                        raise Foreign(f"an answer of more than {MOST_BYTES} bytes")
                 return Answer(response.status, response.headers, b"".join(parts))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"no connection: {type(error).__name__}") from error
@@ -142,7 +164,7 @@ class HttpTransport:
 
     async def events(self, *, key: str | None, backend: str) -> AsyncGenerator[FeedFrame]:
         async with Client(self._root, key, clock=self._clock) as client:
-            frames = client.events(kinds=("job.*", "backend.*"), backends=(backend,))
+            frames = client.events(kinds=_HEARD, backends=(backend,))
             try:
                 async for frame in frames:
                     yield frame
@@ -162,8 +184,7 @@ class HttpTransport:
                 if response.status != 200:
                     raise Refused(response.status, str(response.status), f"HTTP {response.status}")
                 while line := await response.content.readline():
-                    said = line.strip()
-                    yield msgspec.json.decode(said, type=Bulk) if b'"id"' in said else None
+                    yield told(line)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"no connection: {type(error).__name__}") from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:

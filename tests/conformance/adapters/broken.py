@@ -21,7 +21,7 @@ from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabili
 from orchestrator.circuits import ir
 from orchestrator.errors import ExecutionError
 from orchestrator.model import BackendState, Characterization, Cost, Failure, JobSpec, Result
-from tests.conformance.adapters.sound import Sound, SoundBatch, SoundStream
+from tests.conformance.adapters.sound import Sound, SoundBatch, SoundElsewhere, SoundStream
 
 replace = msgspec.structs.replace
 F = type[Adapter]
@@ -391,6 +391,19 @@ class AdoptsAndForgets(SoundStream):
     async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         self.running.update(attempts)
         return list(attempts)
+
+
+@caught_by("ended", "it does not follow Ready.ended")
+class HearsOfNoEnds(SoundElsewhere):
+    async def follow(self, ready: Ready) -> None:
+        await anyio.sleep_forever()
+
+
+@caught_by("ended", "it adopted jobs and did not name them")
+class AdoptsAndNamesNone(SoundElsewhere):
+    async def follow(self, ready: Ready) -> None:
+        async for jobs in ready.ended():
+            self.stop(jobs)
 
 
 # -- declared -------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, ClassVar
 
 import anyio
@@ -135,3 +136,48 @@ class SoundStream(Sound):
 
     async def heartbeat(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
         return [attempt for attempt in attempts if attempt in self.running]
+
+
+class SoundElsewhere(SoundStream):
+    """Executions that outlive it: they run on a machine that all lives share, until they are collected or stopped."""
+
+    declared: ClassVar[dict[str, Any]] = {**SoundStream.declared, "recovers": True}
+    machine: ClassVar[dict[str, Result]] = {}
+
+    async def open(self, context: AdapterContext) -> None:
+        self.adopted: list[Attempt] = []
+        await super().open(context)
+
+    async def recover(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        self.adopted += [attempt for attempt in attempts if attempt.id in self.machine]
+        self.running.update(self.adopted)
+        return list(self.adopted)
+
+    async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.follow, ready)
+            while self.adopted:
+                await self.serve_one(self.adopted.pop(), emit)
+            await super().serve(backend, ready, emit)
+
+    async def follow(self, ready: Ready) -> None:
+        async with aclosing(ready.ended(tuple(self.machine))) as ends:
+            async for jobs in ends:
+                self.stop(jobs)
+
+    def stop(self, jobs: Iterable[str]) -> None:
+        for job_id in jobs:
+            self.machine.pop(job_id, None)
+
+    async def step(self, attempt: Attempt, emit: Emit) -> Result:
+        result = self.machine.setdefault(attempt.id, self.measured(attempt))
+        await super().step(attempt, emit)
+        return result
+
+    async def serve_one(self, attempt: Attempt, emit: Emit) -> None:
+        await super().serve_one(attempt, emit)
+        self.stop([attempt.id])
+
+    async def cancel(self, attempt: Attempt) -> None:
+        self.stop([attempt.id])
+        await super().cancel(attempt)

@@ -35,7 +35,7 @@ walk through, [circuits and gates](circuits.md) what there is to run;
 GROUPS: Final = {
     "What it is": ("name", "capabilities", "state"),
     "Opening and closing": ("open", "aclose"),
-    "Before a job is ready": ("prepare", "predict_ms", "wall_ms"),
+    "Before a job is ready": ("prepare", "announced", "predict_ms", "estimate", "wall_ms"),
     "Running jobs: implement one": ("run", "run_batch", "serve"),
     "Where runs are executed": ("isolation", "isolated_memory_mb", "stoppable"),
     "While jobs run": ("cancel", "heartbeat", "recover"),

@@ -32,6 +32,7 @@ from orchestrator_remote_cloud.adapter import RemoteCloudAdapter
 
 BELL = Circuit(qubits=2, gates=(Gate("h", (0,)), Gate("x", (1,), (0,))))
 NATIVE = Circuit(qubits=1, gates=(Gate("gpi", (0,), (), (0.25,)),), gateset="native")
+PRICES = Prices(unit="eur", job_minimum=1.5)
 LIMIT_S = 30
 
 
@@ -48,7 +49,7 @@ class Priced(Adapter):
         models = {"ideal": NoiseModel(qubits=4), "coin": NoiseModel(qubits=4)}
         return [
             Capabilities(backend="lab.coin", qubits=4, noise_models=models, concurrency=64),
-            Capabilities(backend="lab.meter", qubits=4, prices=Prices(unit="eur", job_minimum=1.5)),
+            Capabilities(backend="lab.meter", qubits=4, prices=PRICES, cost_model="2QGE_operations"),
         ]
 
     async def run(self, attempt: Attempt) -> Result:
@@ -171,6 +172,36 @@ async def test_a_family_is_one_job_with_the_same_results(two: Pair) -> None:
     assert {"a": "b"}.items() <= (remote[0].spec.metadata or {}).items()
 
 
+@pytest.mark.parametrize("backend", ["simulator", "qpu.aria-1"])
+async def test_seeds_that_were_drawn_for_a_family_are_the_remotes_too(two: Pair, backend: str) -> None:
+    """Each circuit can be repeated at the remote, alone, with the seed it got here; equal ones differ."""
+    noise = Noise(model="aria-1") if backend == "simulator" else None
+    family = await two.near.submit([BELL] * 2, backend=f"far.{backend}", noise=noise, shots=200)
+    await two.near.wait(family.id, timeout_s=LIMIT_S)
+    results = await two.near.child_results(family.id)
+    for child, result in results:
+        seeded = Noise(model="ideal" if noise is None else "aria-1", seed=child.spec.seed)
+        again = await two.far.submit(BELL, backend=backend, noise=seeded, shots=200)
+        assert result.counts == (await two.far.result(again.id, timeout_s=LIMIT_S)).counts
+    assert results[0][1].counts != results[1][1].counts
+
+
+async def test_prices_come_through(two: Pair) -> None:
+    """The remote's rates, its estimate and its cost model, over the HTTP API of both."""
+    _, key = await two.near.accounts.add_key(two.near.project.id)
+    headers = {"Authorization": f"apiKey {key}"}
+    job = await two.near.submit(BELL, backend="far.lab.meter")
+    assert (await two.near.wait(job.id, timeout_s=LIMIT_S)).outcome.estimated_cost == Cost(value=1.5, unit="eur")
+    async with serve(two.near, "127.0.0.1", 0) as bound, ClientSession(bound.url, headers=headers) as session:
+        params = {"backend": "far.lab.meter", "shots": "10", "2q_gates": "3"}
+        async with session.get("/v0.4/jobs/estimate", params=params) as response:
+            told = await response.json()
+        assert (told["estimated_total_cost"], told["estimated_unit"]) == (1.5, "eur")
+        assert told["rate_card"]["rates"][0]["job_cost_minimum"] == 1.5
+        async with session.get(f"/v0.4/jobs/{job.id}") as response:
+            assert (await response.json())["cost_model"] == "2QGE_operations"
+
+
 async def test_costs_warnings_failures_and_cancels_come_through(two: Pair) -> None:
     """What a run cost and warned of; the code and words of a failure; cancels, in both directions."""
     job = await two.near.submit(BELL, backend="far.lab.coin", noise=Noise(model="coin"))
@@ -193,14 +224,16 @@ async def test_costs_warnings_failures_and_cancels_come_through(two: Pair) -> No
 
 
 async def test_a_qpu_comes_with_its_calibration(two: Pair) -> None:
-    """Calibrations of the remote are recorded here under the same id, and jobs name theirs."""
+    """Calibrations of the remote are recorded here under an id of the local backend's, and jobs name theirs."""
     await seen(two.near, "backend.calibrated", 4)
     known = two.near.backends.state("far.qpu.aria-1").characterization_id
-    assert known == two.far.backends.state("qpu.aria-1").characterization_id
+    there = two.far.backends.state("qpu.aria-1").characterization_id
+    assert known == catalog.local_id("far.qpu.aria-1", there or "")
     job = await two.near.submit(BELL, backend="far.qpu.aria-1", shots=10)
     job = await two.near.wait(job.id, timeout_s=LIMIT_S)
-    assert job.outcome.characterization_id is not None
+    assert job.outcome.characterization_id == known
     assert job.outcome.execution_ms
+    assert job.outcome.predicted_execution_ms
     [recorded], _ = await two.near.backends.characterizations("far.qpu.aria-1")
     assert (recorded.id, recorded.qubits) == (known, 25)
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
         ("cancel", "--times", "200"),
         ("remote", "--kills", "4"),
         ("remote", "--kills", "4", "--plain"),
+        ("latency", "--jobs", "3", "--most", "100"),
     ],
     ids=lambda arguments: "-".join((arguments[0], *arguments[3:])),
 )

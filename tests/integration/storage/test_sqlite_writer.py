@@ -15,6 +15,7 @@ import pytest
 from orchestrator.errors import StorageError, StorageFull
 from orchestrator.lifecycle import JobStatus
 from orchestrator.storage.abc import Committed, Draft, Submit
+from orchestrator.storage.sqlite import fresh
 from orchestrator.storage.sqlite import writer as writing
 from orchestrator.storage.sqlite.connection import connect_reader, connect_writer
 from orchestrator.storage.sqlite.store import SqliteStore
@@ -27,10 +28,13 @@ def make(tmp_path: Path) -> Opened:
     return Opened(SqliteStore(tmp_path / "orchestrator.db", clock), clock)
 
 
+def store_of(opened: Opened) -> SqliteStore:
+    assert isinstance(opened.store, SqliteStore)
+    return opened.store
+
+
 def writer(opened: Opened) -> writing.Writer:
-    store = opened.store
-    assert isinstance(store, SqliteStore)
-    return store._writer
+    return store_of(opened)._writer
 
 
 def count_batches(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -252,3 +256,36 @@ async def test_errors_pass_the_seam(tmp_path: Path) -> None:
         await connection.aclose()
     with pytest.raises(sqlite3.OperationalError):
         await connect_reader(tmp_path / "missing.db")
+
+
+async def test_results_of_the_last_commits_are_read_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No read for who has just heard of an end; never of another project's, a deleted, or a forgotten job."""
+    async with make(tmp_path) as opened:
+        store = opened.store
+        reads: list[str] = []
+        reading = store_of(opened)._read
+
+        async def read(function: Any, name: str, *arguments: Any) -> Any:
+            reads.append(name)
+            return await reading(function, name, *arguments)
+
+        monkeypatch.setattr(store, "_read", read)
+        first, second = await opened.submit(), await opened.submit()
+        await opened.complete(first, second)
+        body = (await store.results(first.project_id, [first.id]))[first.id]
+        assert reads == []
+        assert await store.results("another", [first.id]) == {}
+        assert reads == ["results"]
+        monkeypatch.setattr(fresh, "MEMORY", len(body))
+        third = await opened.submit()
+        await opened.complete(third)
+        assert len(await store.results(first.project_id, [third.id])) == 1
+        assert reads == ["results"]
+        assert len(await store.results(first.project_id, [first.id, second.id, third.id])) == 3
+        assert reads == ["results"] * 2
+        job = await store.job(third.project_id, third.id)
+        assert job is not None
+        await opened.delete(job)
+        assert await store.results(third.project_id, [third.id]) == {}

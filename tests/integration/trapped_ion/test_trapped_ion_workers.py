@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 
 import anyio
 
@@ -30,6 +30,9 @@ class Queue:
         if not self._waiting:
             await anyio.sleep_forever()
         return [self._waiting.pop(0)]
+
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        raise AssertionError("nothing of it runs elsewhere")
 
     async def started(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         return list(attempts)

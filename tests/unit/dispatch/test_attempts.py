@@ -131,6 +131,26 @@ async def test_the_run_limit_ends_an_attempt_for_good() -> None:
         await sound(service)
 
 
+async def test_a_run_limit_stands_still_while_the_backend_is_away() -> None:
+    """Time in which the adapter cannot reach its machine counts for no run limit; time before and after does."""
+    clock, adapter = ManualClock(), Streaming(held=True, run_limit_s=30.0)
+    async with serving(adapter, clock=clock) as service:
+        job = await submit(service)
+        await adapter.until_seen(1)
+        await adapter.emit.started(adapter.seen)
+        await clock.advanced(20.0)
+        await adapter.emit.availability(False, "no connection")
+        await clock.advanced(1_000.0)
+        assert not (await service.get(job.id)).terminal
+        await adapter.emit.availability(True)
+        await clock.advanced(7.0)
+        assert not (await service.get(job.id)).terminal
+        await clock.advanced(5.0)
+        failure = (await service.wait(job.id)).outcome.failure
+        assert failure is not None
+        assert failure.message == "the run limit was reached"
+
+
 async def test_the_queue_limit_fails_what_waits_too_long_and_nothing_that_runs() -> None:
     """Beyond the queue limit a waiting job fails; the running one goes on."""
     clock, adapter = ManualClock(), ScriptedAdapter(held=True, concurrency=1)
@@ -228,22 +248,62 @@ async def test_a_crashed_adapter_is_served_again_and_its_attempts_run_again() ->
         await sound(service)
 
 
+class Leaving(ScriptedAdapter):
+    """Takes a job and returns, so many times; then it serves."""
+
+    def __init__(self, times: int, *, start: bool = True) -> None:
+        super().__init__()
+        self.times, self.start, self.served = times, start, 0
+
+    async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+        self.served += 1
+        if self.served <= self.times:
+            await ready.take(1, start=self.start)
+            return
+        await super().serve(backend, ready, emit)
+
+
 async def test_an_adapter_that_returns_is_served_again() -> None:
-    """`serve` is for ever; an end is treated as a crash that costs nobody a try."""
-
-    class Leaving(ScriptedAdapter):
-        async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
-            if not self.seen:
-                self.seen += await ready.take(1)
-                return
-            await super().serve(backend, ready, emit)
-
-    clock, adapter = ManualClock(), Leaving()
-    async with serving(adapter, clock=clock) as service:
+    """`serve` is for ever; an end is treated as a crash: who was in hand has lost a try."""
+    clock = ManualClock()
+    async with serving(Leaving(1), clock=clock) as service:
         job = await submit(service)
         await clock.advanced(10.0)
         job = await service.wait(job.id)
-        assert (job.status, job.attempt, job.failed_attempts) == (JobStatus.COMPLETED, 2, 0)
+        assert (job.status, job.attempt, job.failed_attempts) == (JobStatus.COMPLETED, 2, 1)
+
+
+async def test_a_job_that_makes_its_adapter_return_fails_in_the_end() -> None:
+    """Nothing goes round for ever: the pauses grow, the job fails at the limit, and the backend says why."""
+    clock, adapter = ManualClock(), Leaving(1_000)
+    async with serving(adapter, clock=clock, retry_base_s=1.0, retry_cap_s=60.0) as service:
+        job = await submit(service)
+        await clock.advanced(20.0)
+        job = await service.wait(job.id)
+        assert job.outcome.failure is not None
+        assert (job.attempt, job.outcome.failure.code) == (3, "InternalError")
+        assert "stopped serving" in job.outcome.failure.message
+        assert adapter.served == 4
+        state = service.backends.state("scripted")
+        assert (state.status, state.reason) == (
+            "unavailable",
+            "its adapter crashes again and again: serve returned, where it goes on until it is canceled",
+        )
+        await sound(service)
+
+
+async def test_what_was_never_started_waits_for_an_adapter_that_returns() -> None:
+    """It costs no try, and the pauses are those of retries: a few runs in ten minutes."""
+    clock, adapter = ManualClock(), Leaving(1_000, start=False)
+    async with serving(adapter, clock=clock, retry_base_s=1.0, retry_cap_s=60.0) as service:
+        job = await submit(service)
+        await clock.advanced(600.0)
+        assert (await service.get(job.id)).status is JobStatus.READY
+        assert adapter.served < 60
+        assert "serve returned" in (service.backends.state("scripted").reason or "")
+        adapter.times = 0
+        await clock.advanced(120.0)
+        assert (await service.wait(job.id)).failed_attempts == 0
 
 
 class Streaming(ScriptedAdapter):
@@ -524,11 +584,54 @@ class Gated(MemoryStore):
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.may_start = anyio.Event()
+        self.written: list[list[str]] = []
 
     async def apply(self, moves: Sequence[Move]) -> list[bool]:
         if moves[0].kind is K.JOB_STARTED:
             await self.may_start.wait()
+        self.written.append([move.kind for move in moves])
         return await super().apply(moves)
+
+
+async def test_a_start_that_was_not_told_is_written_with_the_end() -> None:
+    """One write for both, also of several jobs; a job whose start is being written meanwhile waits for that."""
+
+    class Streaming(ScriptedAdapter):
+        async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+            while True:
+                attempts = await ready.take(8, start=False)
+                await emit.finished([(attempt, zeros(attempt)) for attempt in attempts])
+                assert await emit.started(attempts) == []
+
+    clock = ManualClock()
+    store = Gated(clock)
+    store.may_start.set()
+    async with serving(Streaming(), clock=clock, store=store) as service:
+        jobs = await service.submit_many([JobRequest(backend="scripted", circuits=(FLIP,))] * 2)
+        for job in jobs:
+            assert (await service.wait(job.id)).status is JobStatus.COMPLETED
+            assert await kinds(service, job) == [K.JOB_SUBMITTED, K.JOB_READY, K.JOB_STARTED, K.JOB_COMPLETED]
+        assert store.written == [[K.JOB_STARTED] * 2 + [K.JOB_COMPLETED] * 2]
+        await sound(service)
+
+
+async def test_a_job_is_announced_before_it_is_stored() -> None:
+    """Single circuits that can run at once; an adapter that raises harms nothing."""
+
+    class Told(ScriptedAdapter):
+        def announced(self, job: Job) -> None:
+            heard.append((job.id, len(store.written)))
+            raise RuntimeError("mine")
+
+    heard: list[tuple[str, int]] = []
+    clock = ManualClock()
+    store = Gated(clock)
+    async with serving(Told(), clock=clock, store=store) as service:
+        job = await submit(service)
+        await service.submit([FLIP, FLIP], backend="scripted")
+        await service.fleet.pause("scripted")
+        await submit(service)
+        assert heard == [(job.id, 0)]
 
 
 async def test_a_lease_does_not_end_while_its_start_is_being_written() -> None:

@@ -293,6 +293,23 @@ async def test_what_an_earlier_process_started_is_asked_of_the_wrapped_adapter()
     await adapter.aclose()
 
 
+async def test_ends_of_waiting_jobs_reach_the_wrapped_adapter() -> None:
+    """`Ready.ended` goes straight through."""
+    heard: list[str] = []
+
+    class Following(ScriptedAdapter):
+        async def serve(self, backend: Capabilities, ready: Ready, emit: Emit) -> None:
+            async for jobs in ready.ended(["unknown"]):
+                heard.extend(jobs)
+
+    async with serving(Faulty(Following())) as service:
+        await turns(20)
+        job = await service.submit(FLIP, backend="fault.scripted")
+        await service.cancel([job.id])
+        await turns(20)
+        assert heard == ["unknown", job.id]
+
+
 async def test_nothing_is_served_without_a_table() -> None:
     """Installed beside the others, it has no backends and no problems."""
     async with serving(FaultAdapter()) as service:

@@ -57,6 +57,9 @@ class Cloud:
         asked: Requests, as method and path.
         hold: While set, answers to submissions are held back: "before" or "after" the job is made.
         outcome: What a job comes to when it is let go.
+        always: What a path is answered, whatever is there: a status and a body.
+        bulk, rogue, poison: Of an orchestrator's answers about many jobs: members of a job instead of its own; a job
+            more than was asked for; the id that no question may name.
     """
 
     def __init__(self, clock: ManualClock, *, honours_keys: bool = False) -> None:
@@ -76,6 +79,10 @@ class Cloud:
         self.estimate: dict[str, Any] = {"estimated_total_cost": 1.0, "estimated_unit": "usd"}
         self.by_key: dict[str, str] = {}
         self.page = 25
+        self.always: dict[str, tuple[int, bytes]] = {}
+        self.bulk: dict[str, dict[str, Any]] = {}
+        self.rogue: dict[str, Any] | None = None
+        self.poison = ""
 
     def fault(self, what: Any, method: str = "POST", path: str = "/v0.4/jobs", times: int = 1) -> None:
         """Let the next such requests meet this."""
@@ -123,6 +130,8 @@ class Cloud:
             return _answer(what, {"message": said, "code": "told"})
         if isinstance(what, tuple):
             return Answer(what[0], what[1], b"<html>")
+        if path in self.always:
+            return Answer(self.always[path][0], {}, self.always[path][1])
         answer = await self._held(method, path, dict(headers or {}), params, body)
         if what == LOST_AFTER:
             raise Lost("cut")
@@ -151,7 +160,11 @@ class Cloud:
         self, method: str, path: str, headers: Mapping[str, str], params: Sequence[tuple[str, str]], body: bytes | None
     ) -> Answer:
         if path == "/results/v1" and self.honours_keys:
-            return _answer(200, {"jobs": [self._bulk(value) for _, value in params if value in self.jobs], "left": []})
+            ids = [value for _, value in params]
+            if self.poison in ids:
+                return _answer(500, {})
+            told = [self._bulk(job_id) for job_id in ids if job_id in self.jobs]
+            return _answer(200, {"jobs": told if self.rogue is None else [self.rogue, *told], "left": []})
         parts = path.removeprefix("/v0.4/").split("/")
         match method, parts:
             case "POST", ["jobs"]:
@@ -235,7 +248,7 @@ class Cloud:
         result = {"qubits": 1, "probabilities": {"1": 1.0}, "counts": {"1": shots}, "execution_ms": 7}
         completed = job["status"] == "completed"
         bulk = {"id": job_id, "status": job["status"], "failure": job.get("failure")}
-        return {**bulk, "result": result if completed else None}
+        return {**bulk, "result": result if completed else None, **self.bulk.get(job_id, {})}
 
     def _cancel(self, job_id: str) -> None:
         if self.jobs[job_id]["status"] in {"ready", "started"}:
@@ -272,16 +285,22 @@ async def in_front(
     *,
     adapter: RemoteCloudAdapter | None = None,
     queue_limit_s: float = 0.0,
+    remotes: Mapping[str, Any] | None = None,
     **remote: Any,
 ) -> AsyncIterator[Orchestrator]:
-    """An orchestrator that serves the cloud's backends as `cloud.qpu` and `cloud.simulator`."""
+    """An orchestrator that serves the cloud's backends as `cloud.qpu` and `cloud.simulator`.
+
+    Args:
+        remotes: Further tables of remotes, which lead to the same cloud.
+        remote: Settings of the first.
+    """
     table = {
         "url": "https://far.test/v0.4",
         "kind": "cloud",
         "backends": {BACKEND: "qpu.far-1", "cloud.simulator": "simulator"},
     }
     settings = Settings(
-        plugins={"remote_cloud": {"remotes": {"far": {**table, **remote}}}},
+        plugins={"remote_cloud": {"remotes": {"far": {**table, **remote}, **(remotes or {})}}},
         dispatch=DispatchSettings(drain_s=0.0, queue_limit_s=queue_limit_s),
     )
     serving = Orchestrator.open(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,11 @@ import pytest
 
 from orchestrator.circuits.ir import Circuit, Gate
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Job
+from orchestrator.model import Job, Noise
 from orchestrator.service import Orchestrator
 from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
+from orchestrator_remote_cloud.catalog import local_id
 from tests.unit.remote_cloud.scripted import (
     BACKEND,
     LOST_AFTER,
@@ -147,6 +151,79 @@ async def test_a_cancel_survives_a_crash(cloud: Cloud, clock: ManualClock, tmp_p
     async with in_front(cloud, clock, copy):
         await until(lambda: cloud.jobs["remote-0"]["status"] == "canceled", clock)
     assert len(cloud.bodies) == 1
+
+
+@pytest.mark.parametrize("away", ["disabled", "down"])
+@pytest.mark.parametrize("known", [True, False], ids=["id known", "id unknown"])
+async def test_a_cancel_while_nobody_serves_is_told_afterwards(
+    cloud: Cloud, clock: ManualClock, tmp_path: Path, away: str, known: bool
+) -> None:
+    """The adapter is disabled, or the server runs without it, while the job is canceled: the next serve tells."""
+    data = tmp_path / "data"
+    async with in_front(cloud, clock, data) as service:
+        if not known:
+            cloud.hold = "after"
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        if known:
+            await clock.advanced(2.0)
+        if away == "disabled":
+            await service.fleet.disable("remote_cloud")
+            cloud.hold = None
+            await service.cancel([job.id])
+            await service.fleet.enable(Fronting(cloud))
+            await until(lambda: cloud.jobs["remote-0"]["status"] == "canceled", clock)
+    if away == "down":
+        cloud.hold = None
+        async with Orchestrator.open(data, adapters=[], clock=clock) as service:
+            await service.cancel([job.id])
+        async with in_front(cloud, clock, data):
+            await until(lambda: cloud.jobs["remote-0"]["status"] == "canceled", clock)
+    assert len(cloud.bodies) == 1
+
+
+@pytest.mark.parametrize("how", ["canceled", "past the queue limit"])
+async def test_a_job_that_ends_while_its_backend_is_held_is_canceled_there(
+    cloud: Cloud, clock: ManualClock, tmp_path: Path, how: str
+) -> None:
+    """A job whose submission a kill cut off waits for a paused backend: no attempt of it is in hand when it ends."""
+    data, limit_s = tmp_path / "data", 0.0 if how == "canceled" else 600.0
+    async with in_front(cloud, clock, data) as service:
+        cloud.hold = "after"
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        await service.fleet.pause(BACKEND)
+        copy = await image(service, data, tmp_path / "copy")
+    cloud.hold = None
+    async with in_front(cloud, clock, copy, queue_limit_s=limit_s) as service:
+        await clock.advanced(5.0)
+        assert (await service.get(job.id)).status is JobStatus.READY
+        if how == "canceled":
+            await service.cancel([job.id])
+        await until(lambda: cloud.jobs["remote-0"]["status"] == "canceled", clock, 20.0)
+    assert len(cloud.bodies) == 1
+
+
+async def test_what_ended_before_a_crash_leaves_no_intent(cloud: Cloud, clock: ManualClock, tmp_path: Path) -> None:
+    """Killed between the end of a job and the removal of its intent: the next life removes it."""
+    data = tmp_path / "data"
+    async with in_front(cloud, clock, data) as service:
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        await clock.advanced(2.0)
+        copy = await image(service, data, tmp_path / "copy")
+        cloud.end()
+        assert (await ended(service, job, clock)).status is JobStatus.COMPLETED
+    shutil.copytree(copy / "plugins", data / "plugins", dirs_exist_ok=True)
+    async with in_front(cloud, clock, data) as service:
+        await until(lambda: not intents(data), clock)
+    assert cloud.jobs["remote-0"]["status"] == "completed"
+
+
+def intents(data: Path) -> list[Any]:
+    """The intents in the plugin's folder."""
+    with closing(sqlite3.connect(data / "plugins" / "remote_cloud" / "intents.db")) as connection:
+        return connection.execute("SELECT * FROM intents").fetchall()
 
 
 async def family(service: Orchestrator, size: int = 3, **options: Any) -> tuple[Job, list[Job]]:
@@ -306,14 +383,33 @@ async def test_calibrations_are_recorded_as_they_change(cloud: Cloud, clock: Man
     cloud.backends = [SIMULATOR, {**QPU, "characterization_id": CALIBRATION["id"]}]
     cloud.calibrations = {str(CALIBRATION["id"]): CALIBRATION}
     async with in_front(cloud, clock) as service:
-        await until(lambda: service.backends.state(BACKEND).characterization_id == CALIBRATION["id"])
+        first, second = (local_id(BACKEND, f"0197c3a2-0000-7000-8000-00000000000{last}") for last in "ab")
+        await until(lambda: service.backends.state(BACKEND).characterization_id == first)
         newer = {**CALIBRATION, "id": "0197c3a2-0000-7000-8000-00000000000b", "date": "2026-01-31T00:00:00Z"}
         cloud.calibrations[str(newer["id"])] = newer
         cloud.backends = [SIMULATOR, {**QPU, "characterization_id": newer["id"]}]
-        await until(lambda: service.backends.state(BACKEND).characterization_id == newer["id"], clock, 5.0)
+        await until(lambda: service.backends.state(BACKEND).characterization_id == second, clock, 5.0)
         await clock.advanced(300.0)
         recorded, _ = await service.backends.characterizations(BACKEND)
-        assert [(one.id, one.backend) for one in recorded] == [(newer["id"], BACKEND), (CALIBRATION["id"], BACKEND)]
+        assert [(one.id, one.backend) for one in recorded] == [(second, BACKEND), (first, BACKEND)]
+
+
+async def test_two_imports_of_one_machine_have_their_calibrations(cloud: Cloud, clock: ManualClock) -> None:
+    """Through two remotes, say: each is found under its own backend, and jobs name the one of theirs."""
+    cloud.backends = [SIMULATOR, {**QPU, "characterization_id": CALIBRATION["id"]}]
+    cloud.calibrations = {str(CALIBRATION["id"]): CALIBRATION}
+    table = {"url": "https://far.test", "kind": "cloud", "backends": {"twin.qpu": "qpu.far-1"}}
+    async with in_front(cloud, clock, remotes={"twin": table}) as service:
+        for number, backend in enumerate((BACKEND, "twin.qpu"), 1):
+            await until(lambda backend=backend: service.backends.state(backend).characterization_id is not None)  # type: ignore[misc]
+            job = await submitted(service, backend)
+            await until(lambda number=number: len(cloud.jobs) == number)  # type: ignore[misc]
+            cloud.end()
+            named = (await ended(service, job, clock)).outcome.characterization_id
+            assert named is not None
+            found = await service.backends.characterization(backend, named)
+            assert found is not None
+            assert (found.backend, found.qubits) == (backend, 4)
 
 
 async def test_a_start_with_the_remote_down_serves_what_was_seen_last(
@@ -332,12 +428,65 @@ async def test_a_start_with_the_remote_down_serves_what_was_seen_last(
         assert (await ended(service, job, clock)).status is JobStatus.COMPLETED
 
 
-async def test_a_remote_never_seen_is_left_out(cloud: Cloud, clock: ManualClock) -> None:
-    """Nothing is known of its backends: they are not served, and nothing else is harmed."""
-    cloud.fault(500, "GET", "/v0.4/", times=50)
-    async with in_front(cloud, clock, adapter=Fronting(cloud)) as service:
+async def test_a_remote_never_seen_is_served_when_it_comes(cloud: Cloud, clock: ManualClock) -> None:
+    """Backends that the settings name are there at once, unavailable with the reason; jobs wait, and are not judged."""
+    cloud.fault(500, "GET", "/v0.4/", times=6)
+    async with in_front(cloud, clock) as service:
+        assert service.backends.names() == [BACKEND, "cloud.simulator"]
+        await until(lambda: "does not tell its backends" in (service.backends.state(BACKEND).reason or ""))
+        assert service.backends.state(BACKEND).status == "unavailable"
+        job = await submitted(service)
+        noisy = await submitted(service, "cloud.simulator", noise=Noise(model="aria-1"))
+        assert {(await service.get(one.id)).status for one in (job, noisy)} == {JobStatus.READY}
+        assert cloud.count("POST", "/v0.4/jobs") == 0
+        await until(lambda: len(cloud.jobs) == 2, clock, 5.0)
+        assert service.backends.capabilities(BACKEND).qubits == 4
+        assert service.backends.state(BACKEND).status == "available"
+        cloud.end()
+        for one in (job, noisy):
+            assert (await ended(service, one, clock)).status is JobStatus.COMPLETED
+        assert len(cloud.bodies) == 2
+
+
+async def test_all_backends_of_a_remote_never_seen_are_added_when_it_comes(cloud: Cloud, clock: ManualClock) -> None:
+    """Nothing is known of them before, and the plugin goes on looking; those the remote gets later are added too."""
+    cloud.fault(500, "GET", "/v0.4/", times=6)
+    async with in_front(cloud, clock, prefix="far.", backends={}) as service:
         assert service.backends.names() == []
         assert service.backends.problems == []
+        await until(lambda: service.backends.names() == ["far.simulator", "far.qpu.far-1"], clock, 5.0)
+        job = await submitted(service, "far.qpu.far-1")
+        await until(lambda: bool(cloud.jobs), clock)
+        cloud.backends = [*cloud.backends, {**QPU, "backend": "qpu.far-2"}]
+        await until(lambda: "far.qpu.far-2" in service.backends.names(), clock, 5.0)
+        cloud.end()
+        assert (await ended(service, job, clock)).attempt == 1
+
+
+async def test_a_backend_the_remote_does_not_have_is_unavailable(cloud: Cloud, clock: ManualClock) -> None:
+    """With the reason; it is served as it is once the remote has it."""
+    cloud.backends = [SIMULATOR]
+    async with in_front(cloud, clock) as service:
+        await until(lambda: service.backends.state(BACKEND).reason == "the remote far has no backend qpu.far-1")
+        assert service.backends.state("cloud.simulator").status == "available"
+        cloud.backends = [SIMULATOR, QPU]
+        await until(lambda: service.backends.state(BACKEND).status == "available", clock, 5.0)
+        await until(lambda: service.backends.capabilities(BACKEND).qubits == 4)
+
+
+async def test_a_run_limit_does_not_count_while_the_remote_is_away(cloud: Cloud, clock: ManualClock) -> None:
+    """A job that runs there is neither failed nor canceled for the time in which nobody could look."""
+    async with in_front(cloud, clock, run_limit_s=100.0) as service:
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        cloud.start()
+        await until(lambda: service.stats.of(BACKEND)[0] == 0, clock)
+        cloud.fault(500, "GET", "/v0.4/", times=1_000)
+        await until(lambda: service.backends.state(BACKEND).status == "unavailable", clock)
+        await clock.advanced(1_000.0)
+        cloud.faults.clear()
+        cloud.end()
+        assert (await ended(service, job, clock, 5.0)).status is JobStatus.COMPLETED
 
 
 async def test_all_backends_under_a_prefix(cloud: Cloud, clock: ManualClock) -> None:

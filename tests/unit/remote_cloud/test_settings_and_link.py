@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.errors import SettingsError
 from orchestrator.testing.clock import START_MS, ManualClock
+from orchestrator_remote_cloud.answers import retry_after_s
 from orchestrator_remote_cloud.intents import Intent, Intents
-from orchestrator_remote_cloud.link import Link, retry_after_s
+from orchestrator_remote_cloud.link import Link
 from orchestrator_remote_cloud.settings import RemoteSettings, read
+from orchestrator_remote_cloud.transport import Answer
 from tests.unit.remote_cloud.scripted import Cloud, in_front, until
 
 GOOD: dict[str, Any] = {"url": "https://far.test/v0.4", "prefix": "far."}
@@ -63,6 +67,30 @@ async def test_a_missing_key_makes_the_plugin_unavailable(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
+    ("url", "keyed", "warned"),
+    [
+        ("http://cloud.example/v0.4", True, True),
+        ("http://192.0.2.7:8700", True, True),
+        ("http://cloud.example/v0.4", False, False),
+        ("https://cloud.example/v0.4", True, False),
+        ("http://localhost:8700", True, False),
+        ("http://127.0.0.2:8700", True, False),
+        ("http://[::1]:8700", True, False),
+    ],
+)
+async def test_a_key_in_clear_is_warned_of(tmp_path: Path, url: str, keyed: bool, warned: bool) -> None:
+    """Once at the start, by the remote's name and without the key."""
+    clock, file = ManualClock(), tmp_path / "key"
+    file.write_text("secret-key")
+    with capture_logs() as logs:
+        async with in_front(Cloud(clock), clock, url=url, key_file=str(file) if keyed else None):
+            pass
+    found = [entry for entry in logs if "unencrypted" in entry["event"]]
+    assert [entry["remote"] for entry in found] == (["far"] if warned else [])
+    assert "secret-key" not in str(found)
+
+
+@pytest.mark.parametrize(
     ("value", "seconds"),
     [
         (None, None),
@@ -95,6 +123,56 @@ async def test_a_retry_after_is_heeded_by_all_requests() -> None:
     assert len(cloud.asked) == 2
 
 
+@pytest.mark.parametrize("what", ["pause", "down"])
+async def test_the_rate_holds_after_a_pause(what: str) -> None:
+    """Requests that waited while the remote asked for a pause, or was down, come one by one, not all at once."""
+    clock, times = ManualClock(), list[float]()
+
+    class Timed(Cloud):
+        async def send(self, method: str, path: str, **request: Any) -> Answer:
+            times.append(clock.monotonic())
+            return await super().send(method, path, **request)
+
+    cloud = Timed(clock)
+    settings = RemoteSettings(url="https://far.test", prefix="", rate_per_s=10.0, burst=5, breaker_failures=1)
+    link = Link("far", settings, cloud, clock, random.Random(1))
+    cloud.fault((429, {"Retry-After": "40"}) if what == "pause" else 500, "GET", "/v0.4/jobs", times=5)
+    await clock.advanced(10.0)
+    asked = [asyncio.ensure_future(link.persist(dict[str, Any], "GET", "/v0.4/jobs")) for _ in range(30)]
+    begun = clock.monotonic()
+    await until(lambda: len(times) == 5)
+    await clock.advanced(30.0)
+    assert len(times) == 5
+    if what == "down":
+        recovering = asyncio.ensure_future(link.recover())
+        await until(recovering.done, clock, 0.05)
+    await until(lambda: all(one.done() for one in asked), clock, 0.05)
+    later = [at for at in times if at > begun + 20.0]
+    spaces = [after - before for before, after in pairwise(later)]
+    assert len(later) >= 30
+    assert min(spaces) > 0.099
+    assert len(later) / (later[-1] - later[0]) > 9.0
+
+
+async def test_intents_that_are_closed_take_nothing_more(tmp_path: Path) -> None:
+    """What waited is written and answered; what comes afterwards is refused, and nobody tries for ever."""
+    clock = ManualClock()
+    intents = Intents(clock)
+    await intents.open(tmp_path)
+    await intents.add(Intent(token="a", backend="b", jobs=("a",), created_ms=1))
+    patient = asyncio.ensure_future(intents.accepted("a", "remote-a"))
+    await clock.until_sleeping(1)
+    await intents.aclose()
+    await clock.advanced(1.0)
+    await patient
+    with pytest.raises(anyio.ClosedResourceError):
+        await intents.remove("a")
+    again = Intents(clock)
+    await again.open(tmp_path)
+    assert [one.remote_id for one in await again.of("b")] == ["remote-a"]
+    await again.aclose()
+
+
 async def test_intents_are_there_again(tmp_path: Path) -> None:
     """What was written is read back by the next life, and what was removed is not; the instance stays."""
     clock = ManualClock()
@@ -102,7 +180,6 @@ async def test_intents_are_there_again(tmp_path: Path) -> None:
     await first.open(tmp_path / "own")
     for token in "abc":
         await first.add(Intent(token=token, backend="b", jobs=(token, token * 2), created_ms=1))
-    await first.canceled("b", {"bb", "b"})
     async with anyio.create_task_group() as patient:  # neither is in a hurry; a close writes them all the same
         patient.start_soon(first.accepted, "a", "remote-a")
         patient.start_soon(first.remove, "c")
@@ -114,6 +191,6 @@ async def test_intents_are_there_again(tmp_path: Path) -> None:
     assert second.instance == first.instance
     assert await second.of("b") == [
         Intent(token="a", backend="b", jobs=("a", "aa"), created_ms=1, remote_id="remote-a"),
-        Intent(token="b", backend="b", jobs=("b", "bb"), created_ms=1, canceled=("b", "bb")),
+        Intent(token="b", backend="b", jobs=("b", "bb"), created_ms=1),
     ]
     await second.aclose()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from orchestrator.backends.abc import AdapterContext
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Noise
+from orchestrator.model import JobSpec, Noise, Stats
 from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
 from orchestrator_remote_cloud.intents import Intents
+from orchestrator_remote_cloud.submitting import question
 from tests.unit.remote_cloud.scripted import (
     BACKEND,
     LOST_AFTER,
@@ -294,6 +298,22 @@ async def test_what_costs_too_much_is_never_sent(estimate: dict[str, Any], messa
         assert (await ended_soon(service, cloud, clock)).status is JobStatus.COMPLETED
 
 
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({}, "false"),
+        ({"error_mitigation": {"debiasing": False}}, "false"),
+        ({"error_mitigation": {"debiasing": True}}, "true"),
+    ],
+)
+def test_an_estimate_is_asked_for_what_the_job_is(settings: dict[str, Any], asked: str) -> None:
+    """A mitigation that is switched off is none."""
+    spec = JobSpec(backend="cloud.qpu", shots=700, settings=settings, stats=Stats(qubits=2, gates_1q=3, gates_2q=4))
+    told = dict(question("qpu.far-1", [spec]))
+    assert told["error_mitigation"] == asked
+    assert (told["qubits"], told["shots"], told["1q_gates"], told["2q_gates"]) == ("2", "700", "3", "4")
+
+
 async def test_a_rate_limit_is_kept() -> None:
     """A burst, then so many a second."""
     clock = ManualClock()
@@ -382,3 +402,27 @@ async def test_what_waited_too_long_for_the_remote_is_never_bought() -> None:
         await until(lambda: service.backends.state(BACKEND).status == "available", clock, 5.0)
         await clock.advanced(100.0)
         assert cloud.bodies == {}
+
+
+async def test_an_intent_is_written_while_the_store_writes_the_job(tmp_path: Path) -> None:
+    """Of a job that is announced to an orchestrator's backend; one that never comes leaves nothing for long."""
+    clock = ManualClock()
+    cloud = Cloud(clock, honours_keys=True)
+    adapter = Fronting(cloud)
+
+    def tokens() -> list[str]:
+        with closing(sqlite3.connect(tmp_path / "plugins" / "remote_cloud" / "intents.db")) as reading:
+            return [token for (token,) in reading.execute("SELECT token FROM intents ORDER BY rowid")]
+
+    async with in_front(cloud, clock, tmp_path, adapter=adapter, kind="orchestrator") as service:
+        job = await submitted(service)
+        await until(lambda: bool(cloud.jobs))
+        assert cloud.tokens == [job.id]
+        lost, next_one = (msgspec.structs.replace(job, id=name) for name in ("lost", "next"))
+        adapter.announced(lost)
+        await until(lambda: "lost" in tokens())
+        await clock.advanced(6.0)
+        adapter.announced(next_one)
+        await until(lambda: "next" in tokens())
+        await clock.advanced(1.0)
+        await until(lambda: tokens() == [job.id, "next"], clock)

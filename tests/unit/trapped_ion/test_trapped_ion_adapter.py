@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -81,6 +81,9 @@ class Queue:
         if not self.waiting:
             await anyio.sleep_forever()
         return [self.waiting.pop(0)]
+
+    def ended(self, jobs: Collection[str] = ()) -> AsyncGenerator[list[str]]:
+        raise AssertionError("nothing of it runs elsewhere")
 
     async def started(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         held = [attempt for attempt in attempts if attempt.id not in self.lost]

@@ -61,6 +61,9 @@ ORDER BY jobs.id LIMIT ?;
 SELECT * FROM jobs INDEXED BY jobs_active
 WHERE completed_at IS NULL AND status = 'started' AND children = 0 AND id > ? ORDER BY id LIMIT ?;
 
+-- name: unended
+SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND completed_at IS NULL;
+
 -- name: child_ids
 SELECT id FROM jobs WHERE parent_id IN (SELECT value FROM json_each(?));
 

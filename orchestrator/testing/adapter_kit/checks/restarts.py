@@ -9,7 +9,7 @@ from typing import Final
 
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Job
-from orchestrator.testing.adapter_kit.bench import Bench
+from orchestrator.testing.adapter_kit.bench import Bench, Skipped
 from orchestrator.testing.adapter_kit.host import Host, hosted
 
 #: Jobs on each backend, beyond what it holds at one time, and in all.
@@ -40,6 +40,30 @@ async def check_crash(bench: Bench) -> None:
                 host.snapshot(after)
             async with hosted(bench, data=after) as host:
                 await _all_end(host, jobs, "was killed")
+
+
+async def check_ended(bench: Bench) -> None:
+    """Where it `recovers`, it follows `Ready.ended` while it serves, and names there every job that it adopts."""
+    for at, handed in _MOMENTS:
+        with tempfile.TemporaryDirectory() as folder:
+            before, after = Path(folder, "before"), Path(folder, "after")
+            async with hosted(bench, data=before) as host:
+                if not any(each.recovers for each in host.backends):
+                    raise Skipped("it declares no recovers")
+                jobs = await _in_hand(host, at, handed=handed)
+                host.snapshot(after)
+            async with hosted(bench, data=after) as host:
+                adopted = {attempt.id for _, answered in host.watch.recovered for attempt in answered}
+                await _all_end(host, jobs, "was killed")
+                for backend in host.backends:
+                    assert not backend.recovers or backend.backend in host.watch.followed, (
+                        f"on {backend.backend}, it does not follow Ready.ended: what it left running elsewhere runs on "
+                        f"for jobs that are canceled meanwhile"
+                    )
+                assert adopted <= host.watch.named, (
+                    "it adopted jobs and did not name them to Ready.ended: it does not learn of those that were "
+                    "canceled before it served"
+                )
 
 
 async def _in_hand(host: Host, at: int, *, handed: bool) -> list[Job]:
