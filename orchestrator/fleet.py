@@ -19,7 +19,8 @@ import anyio.to_thread
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext
-from orchestrator.backends.discovery import loaded
+from orchestrator.backends.discovery import made
+from orchestrator.backends.placements import Placements
 from orchestrator.backends.registry import Backends, Offer, asked
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.dispatch.dispatcher import Dispatcher
@@ -38,12 +39,17 @@ Contexts = Callable[[Settings], Awaitable[Callable[[Adapter], AdapterContext]]]
 
 
 class Member(NamedTuple):
-    """An adapter of the fleet: enabled, disabled at run time, or unavailable for a reason."""
+    """An adapter of the fleet: enabled, disabled at run time, or unavailable for a reason.
+
+    Attributes:
+        moved: Why its runs go to worker processes, where it was moved there.
+    """
 
     name: str
     status: str
     backends: list[str]
     reason: str = ""
+    moved: str = ""
 
 
 class Fleet:
@@ -62,6 +68,7 @@ class Fleet:
         standings: Standings,
         settings: Settings,
         *,
+        placements: Placements,
         contexts: Contexts,
         reread: Callable[[], Settings] | None,
         told: asyncio.Queue[Adapter],
@@ -70,6 +77,7 @@ class Fleet:
         self._dispatcher = dispatcher
         self._standings = standings
         self._settings = settings
+        self._placements = placements
         self._contexts = contexts
         self._reread = reread
         self._changing = anyio.Lock()
@@ -156,7 +164,9 @@ class Fleet:
         for name in sorted(enabled | set(served_by.values()) | problems.keys()):
             status = ENABLED if name in enabled else UNAVAILABLE if name in problems else DISABLED
             backends = [backend for backend, adapter in served_by.items() if adapter == name]
-            found.append(Member(name, status, backends, problems.get(name, "")))
+            placement = self._placements.of(name)
+            moved = placement.reason if placement is not None and placement.worker else ""
+            found.append(Member(name, status, backends, problems.get(name, ""), moved))
         return found
 
     async def enable(self, adapter: Adapter | str) -> list[str]:
@@ -290,14 +300,22 @@ class Fleet:
         return [can.backend for known, can in self._backends.served() if known is adapter]
 
     async def _made(self, adapter: Adapter | str) -> tuple[Adapter, Settings]:
-        """An adapter that is still to be opened, and the settings to open it with. Imports off the event loop."""
+        """An adapter that is still to be opened, and the settings to open it with; both read off the event loop."""
         if isinstance(adapter, Adapter):
             return adapter, self._settings
         settings = self._settings if self._reread is None else await anyio.to_thread.run_sync(self._reread)
-        return (await anyio.to_thread.run_sync(loaded, adapter)).make(), settings
+        return await made(adapter, settings.dispatch.import_limit_s), settings
 
     async def _offered(self, adapter: Adapter, settings: Settings) -> Offer:
-        return await self._backends.offered(adapter, await self._contexts(settings))
+        """An adapter's offer; it begins anew, whatever is remembered of one of its name, and if it can be opened."""
+        context = await self._contexts(settings)
+        before = self._placements.forget(adapter.name)
+        try:
+            return await self._backends.offered(adapter, context)
+        except BaseException:
+            if before is not None:
+                self._placements.restore(adapter.name, before)
+            raise
 
     @asynccontextmanager
     async def _leaving(self, backends: Sequence[str], reason: str, drain_s: float | None) -> AsyncGenerator[None]:
@@ -329,6 +347,7 @@ class Fleet:
     async def _replace(self, old: Adapter, new: Adapter, settings: Settings, drain_s: float | None) -> list[str]:
         if any(known is not old and known.name == new.name for known in self._backends.adapters()) or new is old:
             raise AdapterUnavailable(new.name, "one of that name is enabled already")
+        before = self._placements.of(new.name)
         offer = await self._offered(new, settings)
         backends = self._of(old)
         try:
@@ -338,11 +357,15 @@ class Fleet:
                 served = await self._serve(offer)
                 gone = set(backends) - set(served)
                 self._standings.retire(gone, f"its adapter {old.name} was replaced by one that does not serve it")
+                if old.name != new.name:
+                    self._placements.forget(old.name)
                 await self._standings.tell(*gone)
                 await self._backends.close(old)
         except BaseException:
             if offer.adapter not in {adapter for adapter, _ in self._backends.served()}:
                 await self._backends.close(new)
+                if before is not None:
+                    self._placements.restore(new.name, before)
             raise
         return served
 

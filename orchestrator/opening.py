@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import structlog
 
 from orchestrator.accounts import Accounts
 from orchestrator.backends.abc import Adapter, AdapterContext
-from orchestrator.backends.discovery import discover
+from orchestrator.backends.discovery import discover, installed
+from orchestrator.backends.placements import Placements
 from orchestrator.backends.registry import Backends, settings_of
 from orchestrator.backends.running import bind
 from orchestrator.backends.standing import Standings
@@ -29,7 +31,8 @@ from orchestrator.clock import Clock, NewId
 from orchestrator.datafolder import DATABASE, owned
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.dispatch.stats import QueueStats
-from orchestrator.dispatch.watchdog import watching
+from orchestrator.dispatch.watchdog import Blocker, watching
+from orchestrator.errors import AdapterUnavailable
 from orchestrator.fleet import Fleet
 from orchestrator.housekeeping import keep_house, keep_outbox
 from orchestrator.model import Job, Project, Result
@@ -46,6 +49,8 @@ from orchestrator.tasks import background
 from orchestrator.waiting import RecentJobs
 from orchestrator.workers.pool import WorkerPool
 
+log = structlog.get_logger()
+
 #: At a stop, time for running attempts, beyond the drain limit of the settings, and to put the rest back.
 CLOSE_LIMIT_S: Final = 10.0
 #: At a stop, time for deliveries under way, and as much again for in-process hooks.
@@ -58,6 +63,7 @@ class Wanted:
 
     Attributes:
         reread: Reads the settings anew, for adapters that are made anew; None where nothing can be read.
+        on_stuck: Called from a thread when the event loop is taken for stuck.
         result_of: Reads a job's result, for notifications.
     """
 
@@ -71,6 +77,7 @@ class Wanted:
     rng: random.Random
     new_id: NewId
     reread: Callable[[], Settings] | None
+    on_stuck: Callable[[Blocker], object] | None
     result_of: Callable[[Job], Awaitable[Result]]
 
 
@@ -119,15 +126,26 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
         store, settings.dispatch, clock, wanted.rng, stats=stats, apply=store.apply, standings=standings
     )
     backends = Backends(store, clock, standings, queued=stats.of, running=dispatcher.busy)
+    placements = Placements(wanted.data, clock.now_ms)
+    stack.enter_context(watching(backends, settings.dispatch, placements, wanted.on_stuck))
     stack.push_async_callback(backends.aclose)
     told: asyncio.Queue[Adapter] = asyncio.Queue()
-    contexts = partial(_contexts, workers, wanted, told)
-    await _open_backends(backends, await contexts(settings), wanted)
+    contexts = partial(_contexts, workers, placements, told, wanted)
+    await _open_backends(backends, placements, await contexts(settings), wanted)
     looks_only = wanted.adapters is not None and not wanted.adapters
     if not looks_only:
         standings.retire(standings.before().difference(backends.names()), "no adapter serves it")
     dispatcher.add(backends.served())
-    fleet = Fleet(backends, dispatcher, standings, settings, contexts=contexts, reread=wanted.reread, told=told)
+    fleet = Fleet(
+        backends,
+        dispatcher,
+        standings,
+        settings,
+        placements=placements,
+        contexts=contexts,
+        reread=wanted.reread,
+        told=told,
+    )
     event_log = EventLog(store, bus)
     stack.callback(event_log.close)
     stack.callback(recent.close)
@@ -140,7 +158,8 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
         resolve=str if looks_only else backends.resolve,  # who has loaded no adapters cannot judge names
     )
     stack.push_async_callback(notifier.aclose)
-    await dispatcher.recover()
+    await dispatcher.recover(lost=placements.lost())
+    placements.settle()
     sessions = Sessions(store, clock, wanted.new_id, project=project.id, resolve=backends.resolve)
     await sessions.settle()
     for listener in dispatcher.notice, notifier.notice, wanted.listeners.notice:
@@ -163,16 +182,26 @@ async def opened(stack: AsyncExitStack, wanted: Wanted) -> Parts:
     )
 
 
-async def _open_backends(backends: Backends, context: Callable[[Adapter], AdapterContext], wanted: Wanted) -> None:
+async def _open_backends(
+    backends: Backends, placements: Placements, context: Callable[[Adapter], AdapterContext], wanted: Wanted
+) -> None:
+    left_out = {name: placement for name, placement in placements.all().items() if not placement.worker}
     adapters = wanted.adapters
     if adapters is None:
-        adapters, problems = discover(wanted.settings.backends)
+        names = wanted.settings.backends or sorted(installed())
+        known = [name for name in names if name not in left_out]
+        adapters, problems = await discover(known, wanted.settings.dispatch.import_limit_s)
         backends.problems += problems
-    await backends.open(adapters, context)
+    else:
+        names = [adapter.name for adapter in adapters]
+    await backends.open([adapter for adapter in adapters if adapter.name not in left_out], context)
+    for name in sorted(left_out.keys() & {*names, *(adapter.name for adapter in adapters)}):
+        log.warning("adapter left out", adapter=name, reason=left_out[name].reason)
+        backends.problems.append(AdapterUnavailable(name, left_out[name].told(name)))
 
 
 async def _contexts(
-    workers: WorkerPool, wanted: Wanted, told: asyncio.Queue[Adapter], settings: Settings
+    workers: WorkerPool, placements: Placements, told: asyncio.Queue[Adapter], wanted: Wanted, settings: Settings
 ) -> Callable[[Adapter], AdapterContext]:
     """What adapters that are opened now are given: their tables of these settings, the newest calibrations."""
     newest = {}
@@ -190,7 +219,7 @@ async def _contexts(
             characterizations=newest,
             changed=partial(told.put_nowait, adapter),
         )
-        bind(adapter, made, move=wanted.settings.dispatch.blocking == "move")
+        bind(adapter, made, move=wanted.settings.dispatch.blocking == "move", placements=placements)
         return made
 
     return context
@@ -210,8 +239,7 @@ async def running(parts: Parts, wanted: Wanted) -> AsyncGenerator[None]:
             tasks.start_soon(keep, wanted.store, wanted.clock, wanted.settings.storage.keep_finished_days)
             tasks.start_soon(keep_outbox, wanted.store.outbox, wanted.clock, wanted.settings.notify.keep_days)
             try:
-                with watching(parts.backends, wanted.settings.dispatch):
-                    yield
+                yield
             finally:
                 with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                     await parts.fleet.aclose()

@@ -16,6 +16,7 @@ import random
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -26,13 +27,13 @@ from anyio import AsyncContextManagerMixin
 
 from orchestrator.accounts import Accounts
 from orchestrator.backends.abc import Adapter, Estimated
-from orchestrator.backends.guarding import contained
 from orchestrator.backends.registry import Backends
 from orchestrator.bus import Bus
 from orchestrator.circuits import ir
 from orchestrator.clock import Clock, SystemClock, uuid7_factory
 from orchestrator.dispatch.forecast import Place
 from orchestrator.dispatch.stats import QueueStats
+from orchestrator.dispatch.watchdog import Blocker
 from orchestrator.errors import (
     InvalidRequest,
     JobCanceled,
@@ -43,6 +44,7 @@ from orchestrator.errors import (
     UnsupportedEventLoop,
 )
 from orchestrator.fleet import Fleet
+from orchestrator.foreign import apart
 from orchestrator.lifecycle import ACTIVE, JobStatus
 from orchestrator.model import Job, JobRequest, JobSpec, Page, Project, Result
 from orchestrator.notify.abc import Channel
@@ -106,6 +108,7 @@ class Orchestrator(AsyncContextManagerMixin):
         clock: Clock,
         rng: random.Random | None,
         reread: Callable[[], Settings] | None,
+        on_stuck: Callable[[Blocker], object] | None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -123,6 +126,7 @@ class Orchestrator(AsyncContextManagerMixin):
             rng=rng or random.Random(),
             new_id=uuid7_factory(clock, rng),
             reread=reread,
+            on_stuck=on_stuck,
             result_of=lambda job: self.fetch_result(job.id, project=job.project_id),
         )
 
@@ -138,6 +142,7 @@ class Orchestrator(AsyncContextManagerMixin):
         clock: Clock | None = None,
         rng: random.Random | None = None,
         reread: Callable[[], Settings] | None = None,
+        on_stuck: Callable[[Blocker], object] | None = None,
     ) -> Orchestrator:
         """An orchestrator to be entered with ``async with``; on leaving, running jobs are put back and all is released.
 
@@ -148,6 +153,8 @@ class Orchestrator(AsyncContextManagerMixin):
             store: A store of your own instead, not yet opened.
             clock, rng: Time and randomness; of the same seed come the same ids, seeds and delays.
             reread: Reads the settings anew, for adapters that `fleet` makes anew; None keeps `settings`.
+            on_stuck: Called from a thread when the event loop has stood still for ``dispatch.blocked_limit_s``, with
+                the place, which is remembered in the data folder by then. Nothing but ending the process helps.
 
         Raises (on entering):
             StoreLocked: Another process owns the folder.
@@ -160,7 +167,15 @@ class Orchestrator(AsyncContextManagerMixin):
         if store is None:
             store = store_for(folder, settings, clock)
         return cls(
-            store, settings, data=folder, adapters=adapters, channels=channels, clock=clock, rng=rng, reread=reread
+            store,
+            settings,
+            data=folder,
+            adapters=adapters,
+            channels=channels,
+            clock=clock,
+            rng=rng,
+            reread=reread,
+            on_stuck=on_stuck,
         )
 
     @asynccontextmanager
@@ -290,8 +305,9 @@ class Orchestrator(AsyncContextManagerMixin):
             Unavailable: Who knows cannot be asked now.
         """
         try:
-            with contained(), anyio.fail_after(ESTIMATE_LIMIT_S):
-                return await self.backends.adapter(spec.backend).estimate(spec)
+            ask = partial(self.backends.adapter(spec.backend).estimate, spec)
+            with anyio.fail_after(ESTIMATE_LIMIT_S):
+                return await apart(ask, "estimate", backend=spec.backend)
         except Unavailable:
             raise
         except Exception as error:

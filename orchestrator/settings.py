@@ -71,8 +71,11 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         prepare_limit_s: Longest check and compile of a job, or of a batch before each is tried alone, seconds; 0 for
             none.
         queue_limit_s: Longest wait in the queue, seconds; 0 for none.
+        import_limit_s: Longest import of a plugin before it is left out, seconds; 0 for none.
         drain_s: At a stop, time for running attempts to end before they are put back.
         blocked_ms: An adapter that keeps the event loop from turning for so long is named in the log; 0 to not look.
+        blocked_limit_s: An event loop that stands still for so long is given up, and `orchestrator serve` starts
+            anew; 0 for never.
         blocking: ``move``: further runs of such an adapter go to worker processes where they can; ``warn``: they do
             not.
     """
@@ -84,8 +87,10 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     run_limit_s: Amount = 3600.0
     prepare_limit_s: Amount = 600.0
     queue_limit_s: Amount = 0.0
+    import_limit_s: Amount = 30.0
     drain_s: Amount = 3.0
     blocked_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 250
+    blocked_limit_s: Amount = 30.0
     blocking: Literal["warn", "move"] = "move"
 
 

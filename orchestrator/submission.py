@@ -15,13 +15,13 @@ import structlog
 
 from orchestrator.backends.abc import Capabilities
 from orchestrator.backends.check import check, check_family
-from orchestrator.backends.guarding import contained
 from orchestrator.backends.registry import Backends
 from orchestrator.circuits import ir
 from orchestrator.circuits.validation import stats as circuit_stats
 from orchestrator.circuits.validation import validate
 from orchestrator.clock import Clock, NewId
 from orchestrator.errors import InvalidRequest
+from orchestrator.foreign import contained
 from orchestrator.lifecycle import TERMINAL, JobStatus, derive_parent
 from orchestrator.model import (
     CIRCUIT,

@@ -4,7 +4,7 @@
 ``POST /backends/{backend}/pause``               ``{"reason"}`` -> `BackendState`
 ``POST /backends/{backend}/resume``              -> `BackendState`
 ``POST /backends/{backend}/drain``               ``{"reason", "wait_s"}`` -> ``{"emptied", "state"}``; ask again
-``GET /adapters``                                list of ``{"name", "status", "backends", "reason"}``
+``GET /adapters``                                list of ``{"name", "status", "backends", "reason", "moved"}``
 ``POST /adapters/{name}/enable``                 -> ``{"name", "backends"}``
 ``POST /adapters/{name}/disable``, ``restart``   ``{"drain_s"}`` -> ``{"name", "backends"}``
 ===============================================  =================================================================

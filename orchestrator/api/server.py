@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -30,10 +31,12 @@ class Bound:
 
     Attributes:
         url: Base URL, such as ``http://127.0.0.1:8642``.
+        port: Its TCP port.
         admin: Path of the admin socket, if there is one.
     """
 
     url: str
+    port: int
     admin: Path | None
 
 
@@ -76,7 +79,7 @@ async def serve(
             stack.callback(admin.unlink, missing_ok=True)
             admin_runner = await _running(stack, create_admin_app(orchestrator, telemetry=telemetry), bounds)
             await web.SockSite(admin_runner, listening).start()
-        yield Bound(site.name, admin)
+        yield Bound(site.name, urlsplit(site.name).port or 0, admin)
 
 
 async def _running(stack: AsyncExitStack, app: web.Application, limits: Limits) -> web.AppRunner:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
 from orchestrator.errors import BackendFault, ExecutionError
+from orchestrator.foreign import contained, name_of
 from orchestrator.model import Result
 
 if TYPE_CHECKING:
@@ -18,56 +17,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 Outcome = Result | ExecutionError
-
-
-class Escaped(Exception):
-    """An adapter's code raised what no ``except Exception`` catches, such as `SystemExit`."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
-        self.name = type(error).__name__
-
-
-class _Contained:
-    """See `contained`; without state, so that one serves all (it stands on the way of every submit)."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, Exception | GeneratorExit | KeyboardInterrupt):
-            return
-        if isinstance(error, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                return
-        raise Escaped(error) from error
-
-
-_CONTAINED: Final = _Contained()
-
-
-def contained() -> AbstractContextManager[None]:
-    """Code of an adapter inside: whatever it raises leaves as an `Exception`.
-
-    What is not the adapter's passes: Ctrl-C, and a cancel that somebody asked of this task. A `CancelledError`
-    that nobody asked for, of a task of the adapter's own, is an error like any other.
-    """
-    return _CONTAINED
-
-
-def name_of(error: Exception) -> str:
-    """The name of what was raised, for people."""
-    return error.name if isinstance(error, Escaped) else type(error).__name__
-
-
-def reason_of(error: Exception) -> str:
-    """What was raised and what it says, for people; taken out of groups that hold nothing else."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return str(error) if isinstance(error, Escaped) else f"{type(error).__name__}: {error}"
 
 
 def _told(error: Exception) -> ExecutionError | None:

@@ -16,11 +16,12 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt
-from orchestrator.backends.guarding import Outcome, contained, guarded_batch, name_of
+from orchestrator.backends.guarding import Outcome, guarded_batch
 from orchestrator.backends.hosting import Errand, PackedAttempt, PackedOutcome
 from orchestrator.backends.threads import Thread, called, lane_thread
 from orchestrator.clock import SystemClock, uuid7_factory
 from orchestrator.errors import ExecutionError, InfrastructureFault
+from orchestrator.foreign import contained, name_of
 from orchestrator.model import Result
 from orchestrator.workers.limits import limit_memory
 from orchestrator.workers.pool import WorkerPool

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio.to_thread
 import msgspec
 
-from orchestrator.backends.guarding import Outcome, contained, reason_of
+from orchestrator.backends.guarding import Outcome
 from orchestrator.errors import ExecutionError
+from orchestrator.foreign import contained, reason_of
 from orchestrator.model import Job, Result
 from orchestrator.workers.pool import WorkerPool
 from orchestrator.workers.protocol import Failed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -14,10 +15,10 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, AdapterContext, Capabilities
-from orchestrator.backends.guarding import contained, name_of, reason_of
 from orchestrator.backends.standing import Standings
 from orchestrator.clock import Clock
 from orchestrator.errors import AdapterUnavailable, BackendNotFound, BackendRetired
+from orchestrator.foreign import apart, contained, name_of, reason_of
 from orchestrator.model import BackendState, Characterization
 from orchestrator.storage.abc import Store
 from orchestrator.storage.ledger import calibration
@@ -26,7 +27,12 @@ log = structlog.get_logger()
 replace = msgspec.structs.replace
 
 OPEN_LIMIT_S: Final = 60.0
-CLOSE_LIMIT_S: Final = 5.0
+CLOSE_LIMIT_S: Final = 3.0
+CLOSE_MOMENT_S: Final = 0.1
+
+
+class _TooLong(Exception):
+    """An adapter did not open in time."""
 
 
 class Offer(NamedTuple):
@@ -95,13 +101,20 @@ class Backends:
         """
         self._opened.append(adapter)
         try:
-            with anyio.fail_after(OPEN_LIMIT_S), contained():
-                await adapter.open(context(adapter))
+            opening = partial(adapter.open, context(adapter))
+            with anyio.move_on_after(OPEN_LIMIT_S) as limit:
+                await apart(opening, "open", adapter=adapter.name)
+            if limit.cancelled_caught:
+                raise _TooLong  # noqa: TRY301 - to be closed like one that raises
             return asked(adapter)
         except AdapterUnavailable as problem:
             log.error("adapter cannot be served", adapter=adapter.name, reason=problem.reason)  # noqa: TRY400
             await self.close(adapter)
             raise
+        except _TooLong:
+            log.error("adapter does not open", adapter=adapter.name)  # noqa: TRY400 - our trace says nothing
+            await self.close(adapter)
+            raise AdapterUnavailable(adapter.name, f"it did not open within {OPEN_LIMIT_S:g} s") from None
         except Exception as error:
             log.exception("adapter failed to open", adapter=adapter.name)
             await self.close(adapter)
@@ -137,21 +150,22 @@ class Backends:
         for backend in backends:
             self._by_name[backend].adapter = None
 
-    async def close(self, adapter: Adapter) -> None:
+    async def close(self, adapter: Adapter, limit_s: float = CLOSE_LIMIT_S) -> None:
         """Close an adapter, once; shielded, with a time limit."""
         if adapter not in self._opened:
             return
         self._opened.remove(adapter)
         try:
-            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True), contained():
-                await adapter.aclose()
+            with anyio.move_on_after(limit_s, shield=True):
+                await apart(adapter.aclose, "aclose", adapter=adapter.name)
         except Exception:
             log.exception("adapter failed to close", adapter=adapter.name)
 
     async def aclose(self) -> None:
-        """Close all adapters, the last opened first."""
+        """Close all adapters, the last opened first, in the time that one has; the last of many get a moment."""
+        deadline = anyio.current_time() + CLOSE_LIMIT_S
         while self._opened:
-            await self.close(self._opened[-1])
+            await self.close(self._opened[-1], max(CLOSE_MOMENT_S, deadline - anyio.current_time()))
 
     def adapters(self) -> list[Adapter]:
         """The opened adapters."""

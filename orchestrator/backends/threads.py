@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 import anyio
 import structlog
 
-from orchestrator.backends.guarding import Escaped
+from orchestrator.foreign import Escaped
 
 log = structlog.get_logger()
 

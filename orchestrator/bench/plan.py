@@ -62,10 +62,11 @@ class Bench:
         self._sizes = sizes
         self._tell = tell
         self._filled = folder / "filled"
-        self._simulator = bool(discover(["noise_model"])[0])
+        self._simulator = False
 
     async def run(self) -> list[Values]:
         """The values of each round by the name of the figure."""
+        self._simulator = bool((await discover(["noise_model"]))[0])
         self._tell(f"filling a store with {self._sizes.finished:,} finished jobs")
         await fill(self._filled, self._sizes.finished)
         return [await self._round(number) for number in range(1, self._sizes.rounds + 1)]

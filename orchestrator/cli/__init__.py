@@ -5,6 +5,7 @@ that no command pays for another's imports.
 
 Exit codes: 0 done; 1 done, and the answer is no (a watched job did not complete, `verify` found problems);
 2 wrong usage; 3 refused or failed, with one line ``error: CODE: MESSAGE`` on standard error; 130 interrupted.
+`serve` has two more, see `orchestrator.cli.ending`.
 """
 
 from __future__ import annotations

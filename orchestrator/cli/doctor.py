@@ -58,12 +58,15 @@ def _findings(data: Path, config: Path | None) -> Iterator[Finding]:
     yield Finding("release", True, f"ion-orchestrator {version('ion-orchestrator')}")
     yield _look("settings", lambda: _settings(config))
     from orchestrator.authoring.inspecting import plugins  # noqa: PLC0415 - brings the service's rooms
+    from orchestrator.backends.placements import remembered  # noqa: PLC0415
 
-    found = plugins(_settings_or_defaults(config))
+    found = plugins(_settings_or_defaults(config), remembered(data))
     yield Finding("plugins", bool(found), ", ".join(each.plugin for each in found) or "none: no backends")
     for each in found:
         if each.loads != "yes":
             yield Finding(f"plugin {each.plugin}", False, each.loads)
+        if each.moved:
+            yield Finding(f"plugin {each.plugin}", False, f"runs in worker processes: {each.moved}")
     yield _look("data folder", lambda: _folder(data))
     yield from _adapters(data)
 

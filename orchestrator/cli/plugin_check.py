@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -16,6 +15,7 @@ from orchestrator.cli import DONE, NO
 from orchestrator.cli.aside import exits_told, set_aside
 from orchestrator.cli.output import console, emit
 from orchestrator.errors import AdapterUnavailable
+from orchestrator.loading import installed
 from orchestrator.notify.registry import GROUP as CHANNELS
 from orchestrator.settings import load
 from orchestrator.testing.adapter_kit import CHECKS, Bench, Finding, Report, Verdict, examine
@@ -37,13 +37,13 @@ async def examined(name: str, config: Path | None, backends: tuple[str, ...], *,
         AdapterUnavailable: There is nothing of that name to check.
     """
     settings = load(config)
-    if name in {point.name for point in entry_points(group=CHANNELS)} and not is_installed(name):
+    if name in installed(CHANNELS) and not is_installed(name):
         raise AdapterUnavailable(name, "it is a notification channel; hold it to orchestrator.testing.channel_suite")
     if not is_installed(name) and ":" not in name:
         adapter_factory(name)
     try:
         with quiet(), set_aside():
-            make = adapter_factory(name)
+            make = adapter_factory(name, settings.dispatch.import_limit_s)
             adapter = make()
     except AdapterUnavailable as problem:
         if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import msgspec
 from rich.table import Table
 
 from orchestrator.authoring.documented import section, shown, struct_members
-from orchestrator.authoring.inspecting import KINDS, adapter_factory, load, opened, settings_type
+from orchestrator.authoring.inspecting import KINDS, adapter_factory, opened, settings_type
 from orchestrator.backends.abc import Adapter
 from orchestrator.backends.capabilities import Capabilities
 from orchestrator.backends.discovery import GROUP as BACKENDS
@@ -20,6 +20,7 @@ from orchestrator.backends.registry import settings_of
 from orchestrator.cli import DONE, NO
 from orchestrator.cli.output import console, emit
 from orchestrator.errors import AdapterUnavailable
+from orchestrator.loading import NotLoaded, installed, load
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
 
@@ -64,7 +65,7 @@ async def describe(name: str, config: Path | None, *, as_json: bool) -> int:
 
 
 async def _info(name: str, settings: Settings) -> Info:
-    points = [point for group in KINDS for point in entry_points(group=group) if point.name == name]
+    points = [point for group in KINDS if (point := installed(group).get(name)) is not None]
     if points and points[0].group != BACKENDS:
         return _channel(points[0], settings)
     if not points and ":" not in name:
@@ -72,7 +73,7 @@ async def _info(name: str, settings: Settings) -> Info:
     known: dict[str, Any]
     known = _known(points[0], settings) if points else {"plugin": name, "kind": "backends", "made_by": name}
     try:
-        adapter = adapter_factory(name)()
+        adapter = adapter_factory(name, settings.dispatch.import_limit_s)()
     except AdapterUnavailable as problem:
         return Info(**known, problem=problem.reason)
     known["about"] = _about(type(adapter))
@@ -90,9 +91,9 @@ async def _info(name: str, settings: Settings) -> Info:
 def _channel(point: EntryPoint, settings: Settings) -> Info:
     known = _known(point, settings)
     try:
-        return Info(**known, about=_about(load(point)))
-    except AdapterUnavailable as problem:
-        return Info(**known, problem=problem.reason)
+        return Info(**known, about=_about(load(point, settings.dispatch.import_limit_s)))
+    except NotLoaded as problem:
+        return Info(**known, problem=str(problem))
 
 
 def _about(subject: object) -> str:

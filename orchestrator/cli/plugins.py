@@ -60,17 +60,19 @@ def new(name: str, parent: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def listing(context: click.Context, data: Path, config: Path | None, as_json: bool) -> int:
-    """List the plugins: whether they load, and whether they are enabled; exit 1 if one does not load.
+    """List the plugins: whether they load, are enabled, or were moved to worker processes, and why; exit 1 if one does
+    not load.
 
     Where a server runs in the data folder, it tells what it has enabled and could open; else, or given --config
     without --data, it is what a server with that configuration would enable.
     """
     from orchestrator.api.admin_socket import served  # noqa: PLC0415
     from orchestrator.authoring.inspecting import plugins, seen_by  # noqa: PLC0415 - brings the service's rooms
+    from orchestrator.backends.placements import remembered  # noqa: PLC0415
     from orchestrator.cli.output import emit, table  # noqa: PLC0415 - brings rich
     from orchestrator.settings import load  # noqa: PLC0415
 
-    found = plugins(load(config))
+    found = plugins(load(config), remembered(data))
     if (config is None or context.get_parameter_source("data") is ParameterSource.COMMANDLINE) and served(data):
         found = seen_by(fleet_of(data)[0], found)
         click.echo(f"as the server in {data} has it", err=True)
@@ -78,7 +80,12 @@ def listing(context: click.Context, data: Path, config: Path | None, as_json: bo
         emit(found)
     else:
         titles = ["plugin", "kind", "distribution", "version", "enabled", "loads"]
-        rows = [[getattr(each, title) for title in titles] for each in found]
+        rows = [
+            [*(getattr(each, title) for title in titles[:-1]), f"{each.loads}, in worker processes: {each.moved}"]
+            if each.moved
+            else [getattr(each, title) for title in titles]
+            for each in found
+        ]
         table(titles, rows, optional=["distribution", "version"], wrap="loads")
     return NO if any(each.loads != "yes" for each in found) else DONE
 

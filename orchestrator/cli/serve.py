@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +14,7 @@ import click
 from orchestrator.cli.options import config_option, data_option
 
 if TYPE_CHECKING:
+    from orchestrator.cli.ending import Ending
     from orchestrator.service import Orchestrator
     from orchestrator.settings import Settings
 
@@ -36,46 +36,53 @@ def command(host: str | None, port: int | None, data: Path, config: Path | None,
     The first start makes a project and a key, and prints the key: it cannot be shown again. A key of your own is
     taken from ORCHESTRATOR_BOOTSTRAP_KEY instead.
     """
+    from orchestrator.cli.ending import resumed  # noqa: PLC0415
     from orchestrator.cli.logs import configure_logging  # noqa: PLC0415
     from orchestrator.process import run  # noqa: PLC0415
     from orchestrator.settings import load  # noqa: PLC0415
 
     configure_logging(log_level)
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    port_before = resumed()
+    given = {name: value for name, value in (("host", host), ("port", port_before or port)) if value is not None}
     overrides: dict[str, Any] = {"server": given} if given else {}
-    run(_serve(partial(load, config, overrides=overrides), data))
+    run(_serve(partial(load, config, overrides=overrides), data, quiet=bool(port_before)))
 
 
-async def _serve(read: Callable[[], Settings], data: Path) -> None:
+async def _serve(read: Callable[[], Settings], data: Path, *, quiet: bool) -> None:
+    """Serve until a signal comes. `quiet`: the address is known already, and who read it may be gone."""
     import asyncio  # noqa: PLC0415
 
+    from orchestrator.cli.ending import Ending  # noqa: PLC0415
+
+    settings = read()
+    with Ending(settings.dispatch.drain_s) as ending:
+        try:
+            await _served(settings, read, data, ending, quiet=quiet)
+        except asyncio.CancelledError:
+            if not ending.begun:
+                raise
+
+
+async def _served(settings: Settings, read: Callable[[], Settings], data: Path, ending: Ending, *, quiet: bool) -> None:
     import structlog  # noqa: PLC0415
 
     from orchestrator.api.server import serve  # noqa: PLC0415
     from orchestrator.service import Orchestrator  # noqa: PLC0415
 
     log = structlog.get_logger()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stopping(number: signal.Signals) -> None:
-        log.info("stopping", signal=number.name)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(each)  # a second one ends the process at once
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping, number)
-    async with Orchestrator.open(data, settings=read(), reread=read) as orchestrator:
+    async with Orchestrator.open(data, settings=settings, reread=read, on_stuck=ending.again) as orchestrator:
+        ending.adapters = orchestrator.backends.adapters
         key = await first_key(orchestrator, os.environ.get(BOOTSTRAP))
         async with serve(orchestrator) as bound:
-            sys.stdout.write("\n".join([bound.url, *export_lines(bound.url, key)]) + "\n")
-            sys.stdout.flush()
+            ending.port = bound.port
+            if not quiet:
+                sys.stdout.write("\n".join([bound.url, *export_lines(bound.url, key)]) + "\n")
+                sys.stdout.flush()
             backends = orchestrator.backends
             log.info("serving", url=bound.url, data=str(data), backends=backends.names())
             for problem in backends.problems:
                 log.warning("adapter unavailable", adapter=problem.name, reason=problem.reason)
-            await stop.wait()
+            await ending.asked()
     log.info("stopped")
 
 

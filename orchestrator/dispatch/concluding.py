@@ -90,18 +90,22 @@ class Concluding:
 
     def failed(self, job: Job, error: ExecutionError) -> Move:
         """Another attempt where that may help and the limit is not reached, else the end."""
-        now = self._clock.now_ms()
-        if isinstance(error, CanceledByBackend):
-            data = {"reason": error.message}
-            return Move(job, moved(job, Cause.CANCELED, now), EventKind.JOB_CANCELED, now, data=data)
-        counted = job.failed_attempts + bool(error.retryable)
-        failure = results.failure(error.failure_code or self._usual_code, error.message)
-        if error.retryable and counted < self._most:
-            after = moved(job, Cause.REQUEUED, now, failed_attempts=counted)
-            return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": failure.message})
-        outcome = replace(job.outcome, failure=failure)
-        after = moved(job, Cause.FAILED, now, failed_attempts=counted, outcome=outcome)
-        return Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure))
+        return failed(job, error, self._clock.now_ms(), most=self._most, usual_code=self._usual_code)
+
+
+def failed(job: Job, error: ExecutionError, now: int, *, most: int, usual_code: str = "InternalError") -> Move:
+    """What follows from an attempt's failure; see `Concluding`."""
+    if isinstance(error, CanceledByBackend):
+        data = {"reason": error.message}
+        return Move(job, moved(job, Cause.CANCELED, now), EventKind.JOB_CANCELED, now, data=data)
+    counted = job.failed_attempts + bool(error.retryable)
+    failure = results.failure(error.failure_code or usual_code, error.message)
+    if error.retryable and counted < most:
+        after = moved(job, Cause.REQUEUED, now, failed_attempts=counted)
+        return Move(job, after, EventKind.JOB_REQUEUED, now, data={"reason": failure.message})
+    outcome = replace(job.outcome, failure=failure)
+    after = moved(job, Cause.FAILED, now, failed_attempts=counted, outcome=outcome)
+    return Move(job, after, EventKind.JOB_FAILED, now, data=failure_data(failure))
 
 
 def _size(result: Result) -> int:

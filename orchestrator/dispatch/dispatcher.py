@@ -8,7 +8,8 @@ line.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import anyio
@@ -192,19 +193,23 @@ class Dispatcher:
         self.lines = self.lines | added
         return list(added)
 
-    async def recover(self, backends: Collection[str] | None = None) -> None:
+    async def recover(
+        self, backends: Collection[str] | None = None, *, lost: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         """Put back what an earlier instance, or an earlier adapter, had started, unless its adapter still runs it.
 
         Args:
             backends: Whose jobs; None for all, also those that nobody serves.
+            lost: Attempts that ended an earlier instance themselves: the number by job.
         """
         await recover(
             self.lines,
             self._store,
             self._apply,
             clock=self._clock,
-            lease_s=self._settings.lease_s,
+            settings=self._settings,
             backends=backends,
+            lost=lost,
         )
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -218,10 +223,7 @@ class Dispatcher:
         if self._tasks is None:
             raise RuntimeError("the dispatcher was not started")
         for backend in backends:
-            supervisor = Supervisor(
-                self.lines[backend], self._settings, self._clock, apply=self._apply, backoff=self._backoff
-            )
-            self._supervisors[backend] = supervisor
+            supervisor = self._supervisors[backend] = Supervisor(self.lines[backend])
             self._tasks.start_soon(supervisor.run)
 
     async def remove(self, backends: Collection[str], reason: str) -> None:

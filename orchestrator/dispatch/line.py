@@ -7,6 +7,7 @@ move; news of an attempt whose lease is gone, or whose move is refused, changes 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
 import anyio
@@ -15,7 +16,6 @@ import msgspec
 import structlog
 
 from orchestrator.backends.abc import Adapter, Attempt, Capabilities
-from orchestrator.backends.guarding import contained
 from orchestrator.backends.standing import Hold, Standings
 from orchestrator.clock import Clock
 from orchestrator.dispatch import results
@@ -26,6 +26,7 @@ from orchestrator.dispatch.promises import Promises
 from orchestrator.dispatch.queue import Entry, Taker, WaitingQueue
 from orchestrator.errors import ExecutionError, StorageError, WorkerLost
 from orchestrator.events import EventKind
+from orchestrator.foreign import apart, contained
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Characterization, Job, Result
 from orchestrator.settings import DispatchSettings
@@ -77,12 +78,12 @@ class Line:
         self.announces = type(adapter).announced is not Adapter.announced
         self.leases = Leases()
         self.preparing: set[str] = set()
-        self._settings = settings
-        self._clock = clock
-        self._apply = apply
+        self.settings = settings
+        self.clock = clock
+        self.apply = apply
         self._record = record
         self._parent = parent
-        self._backoff = backoff
+        self.backoff = backoff
         self._concluding = Concluding(capabilities, clock, settings.max_failed_attempts)
         self.holds = standings.of(capabilities.backend)
         self._standings = standings
@@ -220,19 +221,19 @@ class Line:
         if job.id not in self.promises:
             return False
         attempt = self.promises.keep(job)
-        self.leases.add(Lease(attempt, job, self._clock.monotonic() + self._settings.lease_s, self.run_limit()))
+        self.leases.add(Lease(attempt, job, self.clock.monotonic() + self.settings.lease_s, self.run_limit()))
         return True
 
     def _lease(self, entry: Entry) -> Attempt:
         attempt = Attempt(entry.job, entry.job.attempt + 1, entry.input, entry.compiled)
-        self.leases.add(Lease(attempt, entry.job, self._clock.monotonic() + self._settings.lease_s))
+        self.leases.add(Lease(attempt, entry.job, self.clock.monotonic() + self.settings.lease_s))
         return attempt
 
     # -- Emit ---------------------------------------------------------------------------
 
     async def started(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """See `Emit.started`."""
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         leases = [lease for attempt in attempts if (lease := self.leases.of(attempt)) is not None]
         waiting = [lease for lease in leases if lease.job.status is JobStatus.READY and lease.starting is None]
         # An adapter may tell an end while it tells the start: the second one to record it would find it recorded.
@@ -267,14 +268,14 @@ class Line:
 
     def run_limit(self) -> float | None:
         """When an execution that begins now has to be over (monotonic seconds); None for no limit."""
-        limit = self.capabilities.run_limit_s or self._settings.run_limit_s
-        return self._clock.monotonic() + limit if limit else None
+        limit = self.capabilities.run_limit_s or self.settings.run_limit_s
+        return self.clock.monotonic() + limit if limit else None
 
     async def progress(self, attempt: Attempt, fraction: float) -> None:
         """See `Emit.progress`."""
         if (lease := self.leases.of(attempt)) is not None and lease.job.status is JobStatus.STARTED:
             data = {"fraction": min(1.0, max(0.0, fraction))}
-            await self._write([Move(lease.job, lease.job, EventKind.JOB_PROGRESS, self._clock.now_ms(), data=data)])
+            await self._write([Move(lease.job, lease.job, EventKind.JOB_PROGRESS, self.clock.now_ms(), data=data)])
 
     async def finished(self, outcomes: Sequence[tuple[Attempt, Result | ExecutionError]]) -> None:
         """See `Emit.finished`. An execution whose start was not told is recorded as started in the same write."""
@@ -291,7 +292,7 @@ class Line:
                     continue
                 job = lease.job
                 if job.status is JobStatus.READY:
-                    start = self._start(lease, self._clock.now_ms())
+                    start = self._start(lease, self.clock.now_ms())
                     if lease.starting is None:
                         lease.starting, starting[job.id] = recorded, lease
                         begun.append(start)
@@ -307,13 +308,13 @@ class Line:
             self.leases.end(lease)
             if ok and move.kind is EventKind.JOB_REQUEUED:
                 entry = Entry(move.after, lease.attempt.input, lease.attempt.compiled)
-                self.ready.put_back(entry, self._backoff(move.after.failed_attempts))
+                self.ready.put_back(entry, self.backoff(move.after.failed_attempts))
         if any(move.kind is EventKind.JOB_COMPLETED for _, move in concluded):
             await self.lift(Hold.FAILING)
 
     async def calibrated(self, characterization: Characterization) -> None:
         """See `Emit.calibrated`."""
-        await self._record(calibration(characterization, self._clock.now_ms()))
+        await self._record(calibration(characterization, self.clock.now_ms()))
 
     async def availability(self, available: bool, reason: str = "") -> None:
         """See `Emit.availability`."""
@@ -331,18 +332,18 @@ class Line:
         while True:
             try:
                 with anyio.CancelScope(shield=True):
-                    return await self._apply(moves)
+                    return await self.apply(moves)
             except StorageError as error:
                 log.warning("cannot write; waiting", backend=self.backend, moves=len(moves), reason=str(error))
-                await self._clock.sleep(WRITE_PAUSE_S)
+                await self.clock.sleep(WRITE_PAUSE_S)
 
     # -- supervision ----------------------------------------------------------------------
 
     async def revoked(self, lease: Lease) -> None:
         """The job of a lease ended otherwise: tell the adapter to stop."""
         try:
-            with contained():
-                await self.adapter.cancel(lease.attempt)
+            stop = partial(self.adapter.cancel, lease.attempt)
+            await apart(stop, "cancel", backend=self.backend, job=lease.attempt.id)
         except Exception:
             log.exception("adapter raised in cancel", backend=self.backend, job=lease.attempt.id)
 
@@ -351,9 +352,9 @@ class Line:
         leases = list(self.leases)
         if not leases:
             return
-        with contained():
-            alive = await self.adapter.heartbeat([lease.attempt for lease in leases])
-        until = self._clock.monotonic() + self._settings.lease_s
+        ask = partial(self.adapter.heartbeat, [lease.attempt for lease in leases])
+        alive = await apart(ask, "heartbeat", backend=self.backend)
+        until = self.clock.monotonic() + self.settings.lease_s
         for attempt in alive:
             if (lease := self.leases.of(attempt)) is not None:
                 lease.until = until
@@ -365,7 +366,7 @@ class Line:
         make a job run longer, and what its adapter finds when it comes back is to be had. An adapter whose executions
         run elsewhere is not told to stop what is only put back: the next attempt is to find it.
         """
-        now, looked_at = self._clock.monotonic(), self._looked_at
+        now, looked_at = self.clock.monotonic(), self._looked_at
         self._looked_at = now
         if Hold.UNAVAILABLE in self.holds:
             self.leases.put_off(now - looked_at)
@@ -393,7 +394,7 @@ class Line:
     async def interrupt(self, reason: str, *, counts: bool) -> None:
         """Put all attempts back: their executions are gone. `counts`: as failed attempts."""
         leases = list(self.leases)
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         moves = []
         for lease in leases:
             if lease.job.status is not JobStatus.STARTED:
@@ -409,5 +410,5 @@ class Line:
         for move, ok in zip(moves, await self._write(moves) if moves else (), strict=True):
             if ok and move.kind is EventKind.JOB_REQUEUED:
                 attempt = attempts[move.after.id]
-                delay = self._backoff(move.after.failed_attempts) if counts else 0.0
+                delay = self.backoff(move.after.failed_attempts) if counts else 0.0
                 self.ready.put_back(Entry(move.after, attempt.input, attempt.compiled), delay)

@@ -6,7 +6,7 @@ backoff up to the limit, a stop of the server costs nothing, since preparing is 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -16,17 +16,15 @@ import structlog
 
 from orchestrator.backends.abc import Attempt, Prepared
 from orchestrator.backends.check import check
-from orchestrator.backends.guarding import contained, name_of
 from orchestrator.backends.threads import Thread, called, lane_thread
-from orchestrator.clock import Clock
 from orchestrator.dispatch.line import Line
 from orchestrator.dispatch.queue import Entry
 from orchestrator.dispatch.results import InvalidResult, failure, prepared
 from orchestrator.errors import CanceledByBackend, ExecutionError
 from orchestrator.events import KIND_OF
+from orchestrator.foreign import apart, contained, name_of
 from orchestrator.lifecycle import Cause
 from orchestrator.model import Failure, Job
-from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move
 from orchestrator.storage.ledger import failure_data, moved
 from orchestrator.tasks import OutOfTime, within
@@ -44,20 +42,9 @@ Answer = Prepared | Failure | CanceledByBackend
 class Preparer:
     """Prepares the submitted jobs of one line."""
 
-    def __init__(
-        self,
-        line: Line,
-        settings: DispatchSettings,
-        clock: Clock,
-        *,
-        apply: Callable[[Sequence[Move]], Awaitable[list[bool]]],
-        backoff: Callable[[int], float],
-    ) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
-        self._settings = settings
-        self._clock = clock
-        self._apply = apply
-        self._backoff = backoff
+        self._settings = line.settings
         self._tries: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -82,7 +69,7 @@ class Preparer:
                 await self._prepare([Attempt(entry.job, 0, entry.input) for entry in entries])
             except Exception:
                 for entry in entries:  # what was recorded before is refused when it comes again
-                    line.submitted.put_back(entry, self._backoff(1))
+                    line.submitted.put_back(entry, self._line.backoff(1))
                 raise
             finally:
                 line.preparing.difference_update(held)
@@ -119,9 +106,9 @@ class Preparer:
 
     async def _answers(self, attempts: Sequence[Attempt]) -> Sequence[Prepared | Failure]:
         """What the adapter answers, in the time it has."""
-        prepare = partial(called, self._line.adapter.prepare, attempts)
-        limit_s = self._settings.prepare_limit_s
-        return await within(self._clock, limit_s, prepare) if limit_s else await prepare()
+        line, limit_s = self._line, self._settings.prepare_limit_s
+        prepare = partial(apart, partial(called, line.adapter.prepare, attempts), "prepare", backend=line.backend)
+        return await within(line.clock, limit_s, prepare) if limit_s else await prepare()
 
     def _failed(self, attempt: Attempt, error: Exception) -> dict[str, Answer]:
         """What an error makes of a job: its end where the adapter says so, else another try."""
@@ -144,19 +131,19 @@ class Preparer:
         if tries >= self._settings.max_failed_attempts:
             return {attempt.id: verdict}
         self._tries[attempt.id] = tries
-        self._line.submitted.put_back(Entry(attempt.job, attempt.input), self._backoff(tries))
+        self._line.submitted.put_back(Entry(attempt.job, attempt.input), self._line.backoff(tries))
         return {}
 
     async def _record(self, answers: Sequence[tuple[Attempt, Answer]]) -> None:
         moves: list[Move] = []
-        now = self._clock.now_ms()
+        now = self._line.clock.now_ms()
         for attempt, answer in answers:
             self._tries.pop(attempt.id, None)
             moves += _moves(attempt.job, answer, now)
         if not moves:
             return
         with anyio.CancelScope(shield=True):
-            applied = await self._apply(moves)
+            applied = await self._line.apply(moves)
         inputs = {attempt.id: attempt.input for attempt, _ in answers}
         for move, ok in zip(moves, applied, strict=True):
             if ok and move.kind is KIND_OF[Cause.READY] and not move.after.spec.dry_run:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Final
 
+import anyio
 import structlog
 
 from orchestrator.backends.abc import Attempt
-from orchestrator.backends.guarding import contained
 from orchestrator.clock import Clock
+from orchestrator.dispatch.concluding import failed
 from orchestrator.dispatch.leases import Lease
 from orchestrator.dispatch.line import Line
+from orchestrator.errors import InfrastructureFault
 from orchestrator.events import EventKind
+from orchestrator.foreign import apart
 from orchestrator.lifecycle import Cause, JobStatus
 from orchestrator.model import Job
+from orchestrator.settings import DispatchSettings
 from orchestrator.storage.abc import Move, Store
 from orchestrator.storage.ledger import moved
 
 log = structlog.get_logger()
 
 PAGE: Final = 1000
+#: Time for an adapter to say what it still runs.
+RECOVER_LIMIT_S: Final = 60.0
+#: How an attempt ended that took the process with it.
+BLOCKED: Final = InfrastructureFault("the backend blocked the event loop")
 
 
 async def recover(
@@ -29,18 +38,20 @@ async def recover(
     apply: Callable[[Sequence[Move]], Awaitable[list[bool]]],
     *,
     clock: Clock,
-    lease_s: float,
+    settings: DispatchSettings,
     backends: Collection[str] | None,
+    lost: Mapping[str, int],
 ) -> None:
-    """Lease what adapters say they still run; put all else back, which is no failed attempt.
+    """Lease what adapters say they still run; put all else back, which is no failed attempt, unless it is `lost`.
 
     Args:
         lines: By backend; jobs of backends without one are put back too.
         backends: Whose jobs; None for all.
+        lost: Attempts that ended the process themselves, number by job: these have failed.
     """
     for name, line in lines.items():
         if backends is None or name in backends:
-            await _adopt(line, store, clock, lease_s)
+            await _adopt(line, store, clock, settings.lease_s)
     after: str | None = None
     reason = "the server was restarted" if backends is None else "the adapter was replaced"
     while page := await store.stranded(after=after, limit=PAGE):
@@ -48,7 +59,9 @@ async def recover(
         now = clock.now_ms()
         await apply(
             [
-                Move(job, moved(job, Cause.REQUEUED, now), EventKind.JOB_REQUEUED, now, data={"reason": reason})
+                failed(job, BLOCKED, now, most=settings.max_failed_attempts)
+                if lost.get(job.id) == job.attempt
+                else Move(job, moved(job, Cause.REQUEUED, now), EventKind.JOB_REQUEUED, now, data={"reason": reason})
                 for job in page
                 if (backends is None or job.backend in backends) and not _held(job, lines.get(job.backend))
             ]
@@ -65,8 +78,9 @@ async def _adopt(line: Line, store: Store, clock: Clock, lease_s: float) -> None
         after = page[-1][0].id
         attempts = [Attempt(job, job.attempt, body, compiled) for job, body, compiled in page]
         try:
-            with contained():
-                running = set(await line.adapter.recover(attempts))
+            with anyio.fail_after(RECOVER_LIMIT_S):
+                ask = partial(line.adapter.recover, attempts)
+                running = set(await apart(ask, "recover", backend=line.backend))
         except Exception:
             log.exception("adapter raised in recover", backend=line.backend)
             return

@@ -9,24 +9,24 @@ reason, until it has served for a while or has completed a job.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import anyio
 import structlog
 
-from orchestrator.backends.guarding import contained, reason_of
 from orchestrator.backends.standing import Hold
-from orchestrator.clock import Clock
 from orchestrator.dispatch.line import Line
 from orchestrator.dispatch.preparing import Preparer
-from orchestrator.settings import DispatchSettings
-from orchestrator.storage.abc import Move
+from orchestrator.foreign import GRACE_S, apart, reason_of
 
 log = structlog.get_logger()
 
 #: Crashes in a row after which people are told.
 CRASHES: Final = 3
+#: Time for `serve` to end when it is canceled: longer than its own parts have, so that they are the ones left behind.
+SERVE_GRACE_S: Final = 2 * GRACE_S
 #: Time for the loops to end when they are stopped; an adapter that takes longer is left to itself.
 STOP_LIMIT_S: Final = 5.0
 
@@ -34,20 +34,11 @@ STOP_LIMIT_S: Final = 5.0
 class Supervisor:
     """See the module. `run` once, `stop` at most once."""
 
-    def __init__(
-        self,
-        line: Line,
-        settings: DispatchSettings,
-        clock: Clock,
-        *,
-        apply: Callable[[Sequence[Move]], Awaitable[list[bool]]],
-        backoff: Callable[[int], float],
-    ) -> None:
+    def __init__(self, line: Line) -> None:
         self.line = line
-        self._settings = settings
-        self._clock = clock
-        self._backoff = backoff
-        self._preparer = Preparer(line, settings, clock, apply=apply, backoff=backoff)
+        self._settings = line.settings
+        self._clock = line.clock
+        self._preparer = Preparer(line)
         self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
         self._served_at = math.inf
@@ -85,7 +76,7 @@ class Supervisor:
             crashes = 1 if self._clock.monotonic() - begun > self._settings.retry_cap_s else crashes + 1
             if what == "serve" and crashes >= CRASHES:
                 await self.line.hold(Hold.FAILING, f"its adapter crashes again and again: {reason}")
-            pause_s = self._backoff(crashes)
+            pause_s = self.line.backoff(crashes)
             log.warning(
                 "adapter is run again after a pause",
                 what=what,
@@ -101,8 +92,8 @@ class Supervisor:
         line.holds.lift(Hold.UNAVAILABLE)  # said by a run of `serve` that is over
         self._served_at = self._clock.monotonic()
         try:
-            with contained():
-                await line.adapter.serve(line.capabilities, line, line)
+            serve = partial(line.adapter.serve, line.capabilities, line, line)
+            await apart(serve, "serve", grace_s=SERVE_GRACE_S, backend=line.backend)
         except Exception:
             await line.interrupt("the adapter crashed", counts=True)
             raise

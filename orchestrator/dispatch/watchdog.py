@@ -4,7 +4,12 @@ Theory of operation
 -------------------
 A thread asks the loop to answer, every `every_s`. If no answer comes within `every_s`, it looks at what the
 loop's thread is doing. A block twice that long is always noticed, a shorter one by chance, so one that comes back is
-found soon. Nothing is done per job. Only adapters are named: the frames of the stack tell whose code it is.
+found soon. Nothing is done per job. A loop that does not answer so many times in a row that `limit_s` is over is
+*stuck*: no code on it will be run again, as far as anybody can know. Asking is counted rather than time, since a
+process that was stopped and continued, or a machine that slept, is not stuck.
+
+Only adapters are named, and only where one of theirs is on the stack as what is being executed: a method of the
+adapter, its execution, or its making. Code that merely lies in the same package may be anybody's.
 
 A call that holds the interpreter lock (a long call into C that does not let go of it) stops this thread too, and
 can be over before it gets to look.
@@ -15,17 +20,19 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NamedTuple
 
 import structlog
 
-from orchestrator.backends.abc import Adapter
-from orchestrator.backends.guarding import guarded_batch
+from orchestrator.backends.abc import Adapter, Attempt
+from orchestrator.backends.discovery import Factory
+from orchestrator.backends.guarding import guarded, guarded_batch
+from orchestrator.backends.placements import Placements
 from orchestrator.backends.registry import Backends
-from orchestrator.backends.running import move
+from orchestrator.backends.running import Execution, movable, move
 from orchestrator.settings import DispatchSettings
 
 log = structlog.get_logger()
@@ -35,32 +42,43 @@ _JOIN_S: Final = 1.0
 
 
 class Blocker(NamedTuple):
-    """An adapter in whose code the loop stands: the innermost place that is the author's.
+    """Where the event loop stands.
 
     Attributes:
+        name: Of the adapter whose code that is; empty if it is nobody's that is known.
+        adapter: It, if it is made already.
+        file, line, function: The innermost place that is the author's.
         running: It is executing attempts, rather than being asked something.
+        attempts: Those, as far as they can be told apart.
     """
 
-    adapter: Adapter
+    name: str
+    adapter: Adapter | None
     file: str
     line: int
     function: str
-    running: bool
+    running: bool = False
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"{self.file}:{self.line} ({self.function})"
 
 
 def blocker(frame: FrameType | None, adapters: Iterable[Adapter]) -> Blocker | None:
-    """The adapter whose code a stack stands in, given its innermost frame."""
+    """Whose code a stack stands in, given its innermost frame; None without one."""
+    if frame is None:
+        return None
     stack = list(_outwards(frame))
     adapters = list(adapters)
-    owner = next((found for frame in stack if (found := _owner(frame, adapters))), None)
-    for candidate in adapters if owner is None else (owner,):
-        homes = _homes(candidate)
-        place = next((frame for frame in stack if _module(frame).startswith(homes)), None)
-        if place is not None:
-            running = owner is not None and any(frame.f_code is guarded_batch.__code__ for frame in stack)
-            code = place.f_code
-            return Blocker(candidate, code.co_filename, place.f_lineno, code.co_qualname, running)
-    return None
+    owner = next((found for each in stack if (found := _owner(each, adapters)) is not None), None)
+    if owner is None:
+        return Blocker("", None, *_place(stack, ("",)))
+    if isinstance(owner, Factory):
+        return Blocker(owner.name, None, *_place(stack, ("",)))
+    running = any(each.f_code is guarded_batch.__code__ for each in stack)
+    return Blocker(owner.name, owner, *_place(stack, _homes(owner)), running, _attempts(stack))
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -69,12 +87,32 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _owner(frame: FrameType, adapters: Iterable[Adapter]) -> Adapter | None:
-    """The adapter whose method that frame executes."""
+def _owner(frame: FrameType, adapters: Sequence[Adapter]) -> Adapter | Factory | None:
+    """The adapter whose method that frame executes, or whom it executes."""
     if not frame.f_code.co_argcount:
         return None
     first = frame.f_locals.get(frame.f_code.co_varnames[0])
+    if isinstance(first, Factory):
+        return first
+    if isinstance(first, Execution):
+        first = first.adapter
     return next((adapter for adapter in adapters if adapter is first), None)
+
+
+def _place(stack: Sequence[FrameType], homes: tuple[str, ...]) -> tuple[str, int, str]:
+    """File, line and function of the innermost frame in one of the packages, else of the innermost."""
+    frame = next((frame for frame in stack if _module(frame).startswith(homes)), stack[0])
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname
+
+
+def _attempts(stack: Sequence[FrameType]) -> tuple[Attempt, ...]:
+    """The attempt that is executed, or those of the batch."""
+    for frame in stack:
+        if frame.f_code is guarded.__code__:
+            return (frame.f_locals["attempt"],)
+        if frame.f_code is guarded_batch.__code__:
+            return tuple(frame.f_locals["attempts"])
+    return ()
 
 
 def _module(frame: FrameType) -> str:
@@ -94,14 +132,24 @@ class Watchdog:
         adapters: Those who may be named; asked from the thread.
         on_blocked: Called on the loop, when it turns again, with an adapter that blocked it while running; once for
             each place.
+        limit_s: When the loop is taken for stuck; 0 for never.
+        on_stuck: Called from the thread then, once for each time.
     """
 
     def __init__(
-        self, adapters: Callable[[], Iterable[Adapter]], *, every_s: float, on_blocked: Callable[[Adapter], object]
+        self,
+        adapters: Callable[[], Iterable[Adapter]],
+        *,
+        every_s: float,
+        on_blocked: Callable[[Blocker], object],
+        limit_s: float = 0.0,
+        on_stuck: Callable[[Blocker], object] = lambda found: None,
     ) -> None:
         self._adapters = adapters
         self._every_s = every_s
         self._on_blocked = on_blocked
+        self._limit_s = limit_s
+        self._on_stuck = on_stuck
         self._loop = asyncio.get_running_loop()
         self._watched = threading.get_ident()
         self._known: set[tuple[str, int]] = set()
@@ -129,9 +177,13 @@ class Watchdog:
                 return
             if not self._wait_for_answer(self._every_s):
                 self._look()
+                unanswered = 1
                 while not self._wait_for_answer(self._every_s):
                     if self._loop.is_closed():  # with our question in it
                         return
+                    unanswered += 1
+                    if self._limit_s and unanswered == max(2, round(self._limit_s / self._every_s)):
+                        self._stuck()
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped, self._every_s)
 
@@ -144,34 +196,84 @@ class Watchdog:
         with self._changed:
             return self._changed.wait_for(lambda: self._stopped or self._answered == self._asked, limit_s)
 
+    def _found(self) -> Blocker | None:
+        return blocker(sys._current_frames().get(self._watched), self._adapters())
+
     def _look(self) -> None:
-        found = blocker(sys._current_frames().get(self._watched), self._adapters())
-        if found is None or (found.file, found.line) in self._known:
+        found = self._found()
+        if found is None or not found.name or (found.file, found.line) in self._known:
             return
         self._known.add((found.file, found.line))
         log.warning(
             "adapter blocks the event loop",
-            adapter=found.adapter.name,
+            adapter=found.name,
             file=found.file,
             line=found.line,
             function=found.function,
         )
         if found.running:
-            self._loop.call_soon_threadsafe(self._on_blocked, found.adapter)
+            self._loop.call_soon_threadsafe(self._on_blocked, found)
+
+    def _stuck(self) -> None:
+        found = self._found()
+        if found is None:  # the thread of the loop has ended
+            return
+        whose = {"adapter": found.name} if found.name else {}
+        log.error(
+            "the event loop stands still",
+            for_s=self._limit_s,
+            **whose,
+            file=found.file,
+            line=found.line,
+            function=found.function,
+        )
+        self._on_stuck(found)
 
 
 @contextmanager
-def watching(backends: Backends, settings: DispatchSettings) -> Iterator[None]:
-    """Watch the running loop for adapters that block it, and move them, as far as the settings say."""
+def watching(
+    backends: Backends,
+    settings: DispatchSettings,
+    placements: Placements,
+    on_stuck: Callable[[Blocker], object] | None = None,
+) -> Iterator[None]:
+    """Watch the running loop for adapters that block it, and move them, as far as the settings say.
+
+    What blocked it for good is remembered: once this process is gone, the next one has its runs in worker processes,
+    or, where it was not running or cannot be moved, goes without it.
+
+    Args:
+        on_stuck: Called from a thread when the loop is stuck and that is remembered.
+    """
     if not settings.blocked_ms:
         yield
         return
 
-    def adapters() -> list[Adapter]:
-        return [adapter for adapter, _ in backends.served()]
+    def blocked(found: Blocker) -> None:
+        if found.adapter is not None:
+            move(found.adapter, f"it blocked the event loop, at {found.place}")
 
-    def blocked(adapter: Adapter) -> None:
-        move(adapter, "it blocked the event loop")
+    def stuck(found: Blocker) -> None:
+        remember(found, settings, placements)
+        if on_stuck is not None:
+            on_stuck(found)
 
-    with Watchdog(adapters, every_s=settings.blocked_ms / 1000, on_blocked=blocked):
+    with Watchdog(
+        backends.adapters,
+        every_s=settings.blocked_ms / 1000,
+        on_blocked=blocked,
+        limit_s=settings.blocked_limit_s,
+        on_stuck=stuck,
+    ):
         yield
+
+
+def remember(found: Blocker, settings: DispatchSettings, placements: Placements) -> None:
+    """Remember who blocked the loop for good: how its code is run in the next life, and which attempt that has cost."""
+    if not found.name:
+        return
+    # Which job of a batch it was is not known; they are run apart in the next life.
+    lost = {each.id: each.number for each in found.attempts} if len(found.attempts) == 1 else {}
+    worker = found.running and found.adapter is not None and movable(found.adapter)
+    reason = f"it blocked the event loop for {settings.blocked_limit_s:g} s, at {found.place}"
+    placements.put(found.name, reason, worker=worker, lost=lost)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import anyio
 import msgspec
 import structlog
 
-from orchestrator.backends.guarding import contained, name_of
 from orchestrator.clock import Clock
+from orchestrator.foreign import apart, name_of
 from orchestrator.hooks import Delivery, DeliveryState
 from orchestrator.notify.abc import Attempted, Channel, Notification, Verdict
 
@@ -39,8 +40,8 @@ async def attempt(
 
         tasks.start_soon(stop)
         try:
-            with contained():
-                answered = await channel.deliver(target, notifications)
+            deliver = partial(channel.deliver, target, notifications)
+            answered = await apart(deliver, "deliver", channel=channel.name)
         except Exception as error:
             # The text of a foreign error may hold the target's secrets: it goes to the server's log alone.
             log.exception("channel raised", channel=channel.name)

@@ -17,8 +17,8 @@ import anyio
 import anyio.abc
 import structlog
 
-from orchestrator.backends.guarding import contained
 from orchestrator.events import Event, EventKind, kinds_named
+from orchestrator.foreign import apart, contained
 from orchestrator.storage.abc import Committed
 
 log = structlog.get_logger()
@@ -42,13 +42,13 @@ class Listeners:
         queue = _Queue(kinds, function)
         self._queues.append(queue)
         if self._tasks is not None:
-            self._tasks.start_soon(queue.run)
+            self._tasks.start_soon(queue.serve)
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve all functions, in tasks of that group, until it is canceled."""
         self._tasks = tasks
         for queue in self._queues:
-            tasks.start_soon(queue.run)
+            tasks.start_soon(queue.serve)
 
     def notice(self, entries: Sequence[Committed]) -> None:
         """Listener of the bus."""
@@ -111,7 +111,11 @@ class _Queue:
                 self.idle = anyio.Event()
                 self._wake.set()
 
-    async def run(self) -> None:
+    async def serve(self) -> None:
+        """Call the function until canceled, whatever it makes of that."""
+        await apart(self._run, "in-process hook", function=repr(self._function))
+
+    async def _run(self) -> None:
         """Call the function with one event after the other."""
         while True:
             await self._wake.wait()

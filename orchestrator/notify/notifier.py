@@ -35,7 +35,13 @@ class Notifier:
         self._rng = rng
         self._public_url = settings.notify.public_url
         self._rules = Rules()
-        self._channels = Channels(settings.notify.channels, settings.channels, clock, given=given)
+        self._channels = Channels(
+            settings.notify.channels,
+            settings.channels,
+            clock,
+            given=given,
+            import_limit_s=settings.dispatch.import_limit_s,
+        )
 
     def route(self, entries: Sequence[Committed]) -> Sequence[Delivery]:
         """What is to be delivered of these events; `storage.abc.Route`."""

@@ -7,7 +7,7 @@ down: its hooks wait.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -15,12 +15,14 @@ import structlog
 
 from orchestrator.clock import Clock
 from orchestrator.errors import ChannelUnavailable
+from orchestrator.foreign import apart, contained, reason_of
+from orchestrator.loading import IMPORT_LIMIT_S, NotLoaded, installed, loading, unknown
 from orchestrator.notify.abc import Channel, ChannelContext
 
 log = structlog.get_logger()
 
 GROUP: Final = "orchestrator.channels"
-CLOSE_LIMIT_S: Final = 5.0
+CLOSE_LIMIT_S: Final = 2.0
 
 
 class Channels:
@@ -30,6 +32,7 @@ class Channels:
         names: Channels that may be used.
         tables: Their settings by name.
         given: Channels to use instead of installed ones of the same name; not yet opened.
+        import_limit_s: Longest import of an installed one; 0 for no limit.
 
     Attributes:
         problems: Channels that could not be used, and why.
@@ -42,12 +45,14 @@ class Channels:
         clock: Clock,
         *,
         given: Sequence[Channel] = (),
+        import_limit_s: float = IMPORT_LIMIT_S,
     ) -> None:
         self.problems: dict[str, ChannelUnavailable] = {}
         self._given = {channel.name: channel for channel in given}
         self._names = tuple(dict.fromkeys((*self._given, *names)))
         self._tables = tables
         self._clock = clock
+        self._import_limit_s = import_limit_s
         self._opened: dict[str, Channel] = {}
         self._lock = anyio.Lock()
         for name in tables:
@@ -79,27 +84,32 @@ class Channels:
             return self._opened[name]
 
     async def _open(self, name: str) -> Channel:
-        channel = self._make(name)
+        channel = await self._made(name)
+        context = ChannelContext(clock=self._clock, settings=self._tables.get(name, {}))
         try:
-            await channel.open(ChannelContext(clock=self._clock, settings=self._tables.get(name, {})))
+            await apart(partial(channel.open, context), "open", channel=name)
         except Exception as error:
             log.exception("channel failed to open", channel=name)
             raise ChannelUnavailable(name, f"{type(error).__name__}: {error}") from error
         return channel
 
-    def _make(self, name: str) -> Channel:
+    async def _made(self, name: str) -> Channel:
         if name not in self._names:
             raise ChannelUnavailable(name, f"not enabled; enabled: {', '.join(self._names) or 'none'}")
         if name in self._given:
             return self._given[name]
-        installed = {point.name: point for point in entry_points(group=GROUP)}
-        if name not in installed:
-            raise ChannelUnavailable(name, f"not installed; installed: {', '.join(sorted(installed)) or 'none'}")
+        points = installed(GROUP)
+        if name not in points:
+            raise ChannelUnavailable(name, unknown(name, points))
         try:
-            made = installed[name].load()()
+            factory = await loading(points[name], self._import_limit_s)
+            with contained():
+                made = factory()
+        except NotLoaded as problem:
+            raise ChannelUnavailable(name, str(problem)) from problem
         except Exception as error:
             log.exception("channel failed to load", channel=name)
-            raise ChannelUnavailable(name, f"{type(error).__name__}: {error}") from error
+            raise ChannelUnavailable(name, reason_of(error)) from error
         if not isinstance(made, Channel):
             raise ChannelUnavailable(name, "its entry point does not make a Channel")
         return made
@@ -110,6 +120,6 @@ class Channels:
             name, channel = self._opened.popitem()
             try:
                 with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
-                    await channel.aclose()
+                    await apart(channel.aclose, "aclose", channel=name)
             except Exception:
                 log.exception("channel failed to close", channel=name)

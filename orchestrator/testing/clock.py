@@ -8,7 +8,7 @@ from itertools import count
 from typing import Final
 
 #: Turns of the event loop that `ManualClock.advanced` grants to those it woke, before it moves on.
-TURNS: Final = 20
+TURNS: Final = 30
 START_MS: Final = 1_767_225_600_000
 
 

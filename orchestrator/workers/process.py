@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,15 @@ def cpu_ticks(pid: int) -> int | None:
         return None
     fields = status.rpartition(b")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def wants_processor(pid: int) -> bool:
+    """Whether a thread of the process could run, or waits for the disk: one that is starved does not hang."""
+    for status in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # the thread has ended
+            if status.read_bytes().rpartition(b")")[2].split()[0] in {b"R", b"D"}:
+                return True
+    return False
 
 
 def exit_reason(code: int | None) -> str:

@@ -26,7 +26,7 @@ import structlog
 
 from orchestrator.errors import ExecutionError
 from orchestrator.workers import protocol
-from orchestrator.workers.process import cpu_ticks, exit_reason, spawn
+from orchestrator.workers.process import cpu_ticks, exit_reason, spawn, wants_processor
 from orchestrator.workers.protocol import Answers, Beat, Decoder, Ready, Run
 
 log = structlog.get_logger()
@@ -185,7 +185,8 @@ class Worker:
                 continue
             missed += 1  # turns, not seconds: a stalled event loop makes no worker look dead
             before, cpu = cpu, cpu_ticks(self.pid)
-            if missed >= _MISSED_BEATS and cpu == before and cpu is not None:
+            silent = missed >= _MISSED_BEATS and cpu == before and cpu is not None
+            if silent and not wants_processor(self.pid):  # else it gets too little of a busy machine
                 self.lose("stopped answering")
 
     async def _reap(self) -> None:

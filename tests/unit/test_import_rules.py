@@ -13,7 +13,7 @@ PACKAGE = "orchestrator"
 #: Rooms from the bottom up. A room imports rooms of its own level or below; a module of no room counts by its name.
 LEVELS = (
     {"errors"},
-    {"lifecycle", "clock", "tasks", "retrying"},
+    {"lifecycle", "clock", "tasks", "retrying", "signals", "foreign", "loading"},
     {"circuits"},
     {"model"},
     {"events", "histogram"},

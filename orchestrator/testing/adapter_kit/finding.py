@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.abc import Adapter
-from orchestrator.backends.discovery import GROUP, not_installed
+from orchestrator.backends.discovery import installed
 from orchestrator.errors import AdapterUnavailable
+from orchestrator.loading import unknown
 from orchestrator.settings import load
 
 
@@ -28,11 +28,10 @@ def found_adapter(name: str, folder: Path | None = None) -> Callable[[], Adapter
     """
     module, colon, member = name.partition(":")
     if not colon:
-        installed = {point.name: point for point in entry_points(group=GROUP)}
-        if name not in installed:
-            refused = not_installed(name, installed)
-            raise AdapterUnavailable(name, f"{refused.reason}; others are named as module:Class")
-        loaded = installed[name].load()
+        points = installed()
+        if name not in points:
+            raise AdapterUnavailable(name, f"{unknown(name, points)}; others are named as module:Class")
+        loaded = points[name].load()
     else:
         if folder is not None and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))

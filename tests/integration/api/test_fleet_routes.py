@@ -71,7 +71,7 @@ async def test_a_disabled_adapter(tmp_path: Path) -> None:
         assert (await client.ask("PUT", f"/v0.4/jobs/{waiting}/status/cancel"))[0] == 200
         _, members = await admin.ask("GET", "/adapters")
         assert members == [
-            {"name": "table", "status": "disabled", "backends": ["simulator", "qpu.aria-1"], "reason": ""}
+            {"name": "table", "status": "disabled", "backends": ["simulator", "qpu.aria-1"], "reason": "", "moved": ""}
         ]
 
 

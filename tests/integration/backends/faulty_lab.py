@@ -3,6 +3,7 @@
 Imported by worker processes too: nothing here but the contract.
 """
 
+import asyncio
 import math
 import os
 import signal
@@ -155,6 +156,7 @@ class Raises(Lab):
     async def run(self, attempt: Attempt) -> Any:
         errors: dict[str | None, BaseException] = {
             "exit": SystemExit(1),
+            "interrupt": KeyboardInterrupt(),
             "unheard": Unheard(),
             "value": ValueError("odd"),
             "user": UserFault("too hot", "InvalidInput"),
@@ -196,6 +198,78 @@ class Floods(Lab):
 
     def run(self, attempt: Attempt) -> Any:
         return [bytearray(2**28) for _ in range(40)]
+
+
+class Swallows(Lab):
+    """Hangs, and goes on when it is canceled."""
+
+    name = "swallows"
+    limits: ClassVar[dict[str, Any]] = {"run_limit_s": 0.2}
+
+    async def run(self, attempt: Attempt) -> Any:
+        while True:
+            try:
+                await anyio.sleep_forever()
+            except asyncio.CancelledError:
+                continue
+
+
+class SwallowsAtClose(Lab):
+    """Well, until it is closed."""
+
+    name = "swallows_at_close"
+
+    async def aclose(self) -> None:
+        await Swallows.run(self, None)  # type: ignore[arg-type]
+
+
+class Leaks(Lab):
+    """Leaves files open."""
+
+    name = "leaks"
+
+    async def run(self, attempt: Attempt) -> Any:
+        self.left = [*getattr(self, "left", ()), *(open(__file__, "rb") for _ in range(50))]  # noqa: ASYNC230, SIM115
+        return self.good(attempt)
+
+
+class KeepsThreads(Lab):
+    """Starts a thread that the interpreter waits for."""
+
+    name = "keeps_threads"
+
+    async def open(self, context: AdapterContext) -> None:
+        await super().open(context)
+        threading.Thread(target=released.wait, name="vendor").start()
+
+
+class BlocksForGood(Lab):
+    """Blocks the event loop of the server for ever; in a worker process all is well."""
+
+    name = "blocks_for_good"
+
+    async def run(self, attempt: Attempt) -> Any:
+        while not in_worker():
+            time.sleep(1e6)  # noqa: ASYNC251 - that is the fault
+        return self.good(attempt)
+
+
+class SpinsForGood(Lab):
+    """Blocks the event loop for ever, and may not leave the server."""
+
+    name = "spins_for_good"
+    isolation = "server"
+
+    async def run(self, attempt: Attempt) -> Any:
+        while True:
+            pass
+
+
+class BlocksAtOpen(Lab):
+    name = "blocks_at_open"
+
+    async def open(self, context: AdapterContext) -> None:
+        time.sleep(1e6)  # noqa: ASYNC251 - that is the fault
 
 
 class Blocks(Lab):

@@ -44,7 +44,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty-lab\nVersion: 0.1\n", encoding="utf-8")
     lines = ["[orchestrator.backends]", *(f"{name} = {value}" for name, value in points.items())]
     (information / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
-    module.__dict__["names"] = tuple(points)
+    module.__dict__["names"] = tuple(name for name in points if not name.endswith(("_for_good", "blocks_at_open")))
     yield module
     module.released.set()
     del sys.modules["faulty_lab"]
@@ -79,6 +79,7 @@ INTERNAL = (FAILED, "InternalError", 1)
 ENDS: Ends = {
     ("hangs", None): (FAILED, "SimulationTimeout", 1),
     ("hangs_in_thread", None): (FAILED, "SimulationTimeout", 1),
+    ("swallows", None): (FAILED, "SimulationTimeout", 1),
     ("hangs_isolated", None): (FAILED, "SimulationTimeout", 1),
     **{
         (backend, name): INTERNAL

@@ -93,7 +93,7 @@ class Pair:
 async def pair(monkeypatch: pytest.MonkeyPatch, *, data: Path | None = None, **remote: Any) -> AsyncIterator[Pair]:
     """See `Pair`; `remote` are further settings of the remote."""
     adapter = Priced()
-    simulators, problems = discover(("noise_model", "trapped_ion"))
+    simulators, problems = await discover(("noise_model", "trapped_ion"))
     assert problems == []
     settings = Settings(plugins={"trapped_ion": {"time_scale": 0}}, dispatch=DispatchSettings(drain_s=0.0))
     async with AsyncExitStack() as stack:

@@ -65,6 +65,15 @@ async def test_a_long_call_in_c_is_not_death() -> None:
         assert await pool.run("worker_calls:hold_interpreter_lock", [payload]) == [b"%d" % (number * (number - 1) // 2)]
 
 
+async def test_a_starved_worker_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine too busy to give a worker any of its processors for some beats is not taken for the worker's death."""
+    monkeypatch.setattr("orchestrator.workers.worker.cpu_ticks", lambda pid: 7)
+    number = 30_000_000
+    async with WorkerPool(1, SystemClock(), beat_s=0.02) as pool:
+        payload = json.dumps(number).encode()
+        assert await pool.run("worker_calls:hold_interpreter_lock", [payload]) == [b"%d" % (number * (number - 1) // 2)]
+
+
 async def test_time_limit(mailbox: Any, clock: Any) -> None:
     """At the deadline of the clock the process is gone and the job has run out of time."""
     got: list[Any] = []
@@ -118,10 +127,12 @@ async def test_cancel_spares_a_worker_that_is_about_done() -> None:
     async with WorkerPool(1, SystemClock(), grace_s=10) as pool:
         await pool.warm()
         pids = pool.pids
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await pool.run("worker_calls:double", [b"1"])
-        assert scope.cancelled_caught
+        caught = False
+        while not caught:  # on a busy machine the answer may be there before the cancel
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await pool.run("worker_calls:double", [b"1"])
+            caught = scope.cancelled_caught
         assert await pool.run("worker_calls:double", [b"2"]) == [b"4"]
         assert pool.pids == pids
 

@@ -57,7 +57,11 @@ async def test_held_backend_runs_nothing() -> None:
 
 async def test_a_run_yields_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything the report knows is measured, but for a simulator that is not installed; folders are tidied up."""
-    monkeypatch.setattr(plan, "discover", lambda _: ([], []))
+
+    async def nothing(names: object) -> tuple[list[object], list[object]]:
+        return [], []
+
+    monkeypatch.setattr(plan, "discover", nothing)
     told: list[str] = []
     (values,) = await plan.Bench(tmp_path, plan.Sizes(1, 0.02, 3, 20), told.append).run()
     assert set(values) == {row.name for _, rows in SECTIONS for row in rows} - {"simulator_http_cycles"}

@@ -56,7 +56,13 @@ class Raises(Adapter):
     def __init__(self):
         raise SystemExit("bye")
 '''
+#: Hangs at import, on whatever thread.
+_HANGING = """
+import threading
+threading.Event().wait()
+"""
 _POINTS = {
+    "odd_hanging": "odd_hanging:Any",
     "odd_good": "odd_plugins:Good",
     "odd_closed": "odd_plugins:Closed",
     "odd_missing": "odd_plugins:Absent",
@@ -68,6 +74,8 @@ _POINTS = {
 def odd_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A distribution of plugins, most of them broken, is installed."""
     (tmp_path / "odd_plugins.py").write_text(_PLUGINS)
+    (tmp_path / "odd_hanging.py").write_text(_HANGING)
+    monkeypatch.setenv("ORCHESTRATOR_DISPATCH__IMPORT_LIMIT_S", "0.2")
     (tmp_path / "odd_broken.py").write_text("raise RuntimeError('no licence')")
     metadata = tmp_path / "odd_plugins-1.2.dist-info"
     metadata.mkdir()
@@ -76,7 +84,7 @@ def odd_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     (metadata / "entry_points.txt").write_text(f"[orchestrator.backends]\n{points}\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    for name in ("odd_plugins", "odd_broken"):
+    for name in ("odd_plugins", "odd_broken", "odd_hanging"):
         sys.modules.pop(name, None)
 
 
@@ -95,10 +103,12 @@ def test_list_tells_what_loads_and_what_is_enabled(tmp_path: Path, capsys: pytes
     rows = {each["plugin"]: each for each in found}
     assert rows["odd_good"] == {
         "plugin": "odd_good", "kind": "backends", "distribution": "odd-plugins", "version": "1.2", "loads": "yes",
-        "enabled": "yes",
+        "enabled": "yes", "moved": "",
     }  # fmt: skip
     assert rows["odd_broken"]["loads"] == "no: RuntimeError: no licence"
     assert "Absent" in rows["odd_missing"]["loads"]
+    place = f"{tmp_path / 'odd_hanging.py'}:3"
+    assert rows["odd_hanging"]["loads"] == f"no: it hangs at import: not through after 0.2 s, at {place}"
     assert rows["odd_broken"]["enabled"] == "no"
     assert (rows["odd_nobody"]["loads"], rows["odd_nobody"]["enabled"]) == ("no: not installed", "yes")
     assert rows["webhook"]["kind"] == "channels"
@@ -146,6 +156,7 @@ def test_a_name_with_dashes_is_known(subcommand: str, capsys: pytest.CaptureFixt
         ("odd_closed", "OSError: the device is off"),
         ("odd_broken", "RuntimeError: no licence"),
         ("odd_missing", "has no attribute 'Absent'"),
+        ("odd_hanging", "it hangs at import"),
         ("odd_plugins:Nameless", "its class has no `name`"),
         ("odd_plugins:Raises", "SystemExit: bye"),
         ("odd_plugins:Settings", "does not make an Adapter"),
@@ -162,7 +173,7 @@ def test_info_says_what_is_wrong(name: str, reason: str, capsys: pytest.CaptureF
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["odd_broken", "odd_plugins:Raises", "no_such_module:Any"])
+@pytest.mark.parametrize("name", ["odd_broken", "odd_hanging", "odd_plugins:Raises", "no_such_module:Any"])
 def test_check_says_what_is_wrong(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be made is reported by name and reason, and is a no."""
     code, found = answer(capsys, "check", name)

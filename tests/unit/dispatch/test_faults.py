@@ -1,6 +1,7 @@
 """Adapters say how they fail, which decides what becomes of the job; what they do not say is contained."""
 
 import asyncio
+import signal
 from collections.abc import Iterator, Sequence
 
 import anyio
@@ -9,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestrator.backends.abc import Attempt
-from orchestrator.backends.guarding import Escaped, contained, guarded, guarded_batch
+from orchestrator.backends.guarding import guarded, guarded_batch
 from orchestrator.errors import (
     BackendFault,
     CanceledByBackend,
@@ -18,6 +19,7 @@ from orchestrator.errors import (
     UserFault,
     WorkerLost,
 )
+from orchestrator.foreign import Escaped, contained
 from orchestrator.lifecycle import JobStatus
 from orchestrator.model import Failure, Job, JobSpec, Result
 from orchestrator.testing.adapters import FLIP, ScriptedAdapter, serving
@@ -133,6 +135,13 @@ async def test_a_cancel_somebody_asked_for_and_ctrl_c_pass() -> None:
             raise error
     with pytest.raises(Escaped, match="SystemExit: 3"), contained():
         raise SystemExit(3)
+
+
+async def test_a_ctrl_c_that_nobody_can_have_pressed_is_contained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a thread hears the signal, no `KeyboardInterrupt` comes of it: whoever raises one has made it up."""
+    monkeypatch.setattr("orchestrator.signals.heard", lambda number: number is signal.SIGINT)
+    with pytest.raises(Escaped, match="KeyboardInterrupt"), contained():
+        raise KeyboardInterrupt
 
 
 async def test_a_fault_in_a_task_group_of_the_author_is_still_the_fault() -> None:

@@ -12,6 +12,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from orchestrator import opening
 from orchestrator.backends import discovery, registry
 from orchestrator.backends.abc import Adapter, AdapterContext, Attempt, Capabilities, Emit, Prepared, Ready
 from orchestrator.clock import SystemClock
@@ -351,7 +352,7 @@ async def test_an_adapter_that_does_not_open_is_refused(monkeypatch: pytest.Monk
     async with serving(slow, ScriptedAdapter("well")) as service:
         assert slow.closed == 1
         assert [member.status for member in service.fleet.members()] == ["unavailable", "enabled"]
-        with pytest.raises(AdapterUnavailable, match="TimeoutError"):
+        with pytest.raises(AdapterUnavailable, match="did not open within"):
             await service.fleet.enable(Slow())
         with pytest.raises(AdapterUnavailable, match="answers a str"):
             await service.fleet.enable(Odd())
@@ -391,6 +392,7 @@ async def test_what_runs_elsewhere_is_adopted_by_the_next(running: bool) -> None
         assert attempt.number == (1 if running else 2)
         await old.emit.finished([(old.seen[0], zeros(old.seen[0]))])
         assert (await service.get(job.id)).status is JobStatus.STARTED
+        await turns(5)  # it is served
         await new.emit.finished([(attempt, zeros(attempt))])
         ended = await service.wait(job.id)
         assert (ended.status, ended.attempt, ended.failed_attempts) == (JobStatus.COMPLETED, attempt.number, 0)
@@ -431,7 +433,7 @@ async def test_a_store_that_fails_loses_no_job_of_a_disabled_adapter(monkeypatch
         async def full(moves: Sequence[Move]) -> list[bool]:
             raise StorageFull
 
-        monkeypatch.setattr(service._dispatcher.lines["scripted"], "_apply", full)
+        monkeypatch.setattr(service._dispatcher.lines["scripted"], "apply", full)
         await service.fleet.disable("scripted")
         assert (await service.get(job.id)).status is JobStatus.STARTED
         await service.fleet.enable(ScriptedAdapter())
@@ -507,13 +509,15 @@ def installing(monkeypatch: pytest.MonkeyPatch, **factories: Callable[[], Adapte
     """Let these be the installed adapters."""
 
     class Point:
-        def __init__(self, factory: Callable[[], Adapter]) -> None:
+        def __init__(self, name: str, factory: Callable[[], Adapter]) -> None:
+            self.name = name
             self.load = lambda: factory
             self.value = "tests:factory"
 
-    points: Any = {name: Point(factory) for name, factory in factories.items()}
+    points: Any = {name: Point(name, factory) for name, factory in factories.items()}
     found: dict[str, EntryPoint] = points
-    monkeypatch.setattr(discovery, "installed", lambda: found)
+    for module in discovery, opening:
+        monkeypatch.setattr(module, "installed", lambda: found)
 
 
 async def test_a_restarted_adapter_reads_its_settings_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
