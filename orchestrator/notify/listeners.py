@@ -7,6 +7,7 @@ is open, once; what has to survive a restart is read with `Orchestrator.events` 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -112,10 +113,19 @@ class _Queue:
                 self._wake.set()
 
     async def run(self) -> None:
-        """Call the function with one event after the other."""
+        """Call the function with one event after the other, until canceled.
+
+        It may cancel the task it is called in, itself or by a library that leaves a cancellation behind. That task is
+        in a group of its own, where this ends: else all that goes on beside it would be canceled too.
+        """
         while True:
-            await self._wake.wait()
-            self._wake = anyio.Event()
+            async with anyio.create_task_group() as task:
+                task.start_soon(self._serve)
+            log.error("an in-process hook canceled its task", function=repr(self._function))
+
+    async def _serve(self) -> None:
+        """Call the function until it has canceled this task; what was left of its events goes to the next one."""
+        while True:
             while self._events:
                 event = self._events.popleft()
                 try:
@@ -123,4 +133,14 @@ class _Queue:
                         await self._function(event)
                 except Exception:
                     log.exception("an in-process hook raised", function=repr(self._function), kind=str(event.kind))
+                if _canceled():
+                    return
             self.idle.set()
+            await self._wake.wait()
+            self._wake = anyio.Event()
+
+
+def _canceled() -> bool:
+    """Whether a cancellation of this task is under way, or was left behind."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
