@@ -89,7 +89,7 @@ async def apart(run: Callable[[], Awaitable[T]], what: str, *, grace_s: float | 
         grace_s: Another one than `GRACE_S`.
 
     Raises:
-        Exception: What the code raised, as `contained` has it.
+        Exception: What the code raised, as `contained` has it; `Escaped` also where it canceled its own task.
     """
     asked, spared = anyio.CancelScope(), anyio.CancelScope()
 
@@ -112,4 +112,7 @@ async def apart(run: Callable[[], Awaitable[T]], what: str, *, grace_s: float | 
             asyncio._unregister_task(task)
             log.warning("foreign code does not end when it is canceled, and is left behind", what=what, **whose)
         raise
-    return task.result()  # type: ignore[return-value]
+    try:
+        return task.result()  # type: ignore[return-value]
+    except asyncio.CancelledError as error:  # of its own doing: nobody canceled this
+        raise Escaped(error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--job", "jobs", metavar="ID", multiple=True, help="Only this job and its children; repeatable.")
 @click.option("--session", "sessions", metavar="ID", multiple=True, help="Only jobs of this session; repeatable.")
 @click.option("--kind", "kinds", multiple=True, help="Only this kind, or a family such as job.*; repeatable.")
+@click.option("--backend", "backends", metavar="NAME", multiple=True, help="Only of this backend; repeatable.")
 @target_options
 @json_option
 def command(
@@ -33,6 +34,7 @@ def command(
     jobs: tuple[str, ...],
     sessions: tuple[str, ...],
     kinds: tuple[str, ...],
+    backends: tuple[str, ...],
     target: Target,
     as_json: bool,
 ) -> int:
@@ -41,26 +43,26 @@ def command(
     A line each; with --json a frame of the feed each, whose cursor is where a later --since goes on. With --follow
     a server that restarts is waited for. Where retention has removed events, a line tells of the gap.
     """
-    asyncio.run(_events(target, since, jobs, sessions, kinds, follow=follow, as_json=as_json))
+    wanted = {"jobs": jobs, "sessions": sessions, "kinds": kinds, "backends": backends}
+    asyncio.run(_events(target, since, wanted, follow=follow, as_json=as_json))
     return DONE
 
 
 async def _events(
-    target: Target,
-    since: str,
-    jobs: tuple[str, ...],
-    sessions: tuple[str, ...],
-    kinds: tuple[str, ...],
-    *,
-    follow: bool,
-    as_json: bool,
+    target: Target, since: str, wanted: Mapping[str, Collection[str]], *, follow: bool, as_json: bool
 ) -> None:
     from orchestrator.cli.board import Board  # noqa: PLC0415 - brings rich
     from orchestrator.cli.following import documents, lines  # noqa: PLC0415 - brings rich
     from orchestrator.errors import CursorExpired  # noqa: PLC0415
 
     async with target.client(run=follow) as client:
-        events = functools.partial(client.events, jobs=jobs, sessions=sessions, kinds=kinds)
+        events = functools.partial(
+            client.events,
+            jobs=wanted["jobs"],
+            sessions=wanted["sessions"],
+            kinds=wanted["kinds"],
+            backends=wanted["backends"],
+        )
         with documents(Board()) if as_json else lines(Board()) as show:
             cursor = since
             while True:

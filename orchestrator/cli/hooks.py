@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -82,7 +83,7 @@ def listing(target: Target, as_json: bool) -> None:
             hook["channel"],
             "on" if hook["disabled_at"] is None else f"off: {hook['disabled_reason']}",
             " ".join(f"{name}={value}" for name, value in hook["target"].items()),
-            ", ".join(hook["kinds"]),
+            ", ".join(_families(hook["kinds"])),
             " ".join(f"{name}={hook[name]}" for name in ("backend", "tag", "name") if hook[name]),
         ]
         for hook in hooks
@@ -236,6 +237,17 @@ def remove(hook_id: str, target: Target, as_json: bool) -> None:
         emit(answer)
     else:
         click.echo(f"removed {answer['id']}")
+
+
+def _families(kinds: Sequence[str]) -> list[str]:
+    """Kinds as people ask for them: a family in place of all its kinds."""
+    from orchestrator.events import FAMILIES  # noqa: PLC0415 - brings msgspec
+
+    named = list(kinds)
+    for family, members in FAMILIES.items():
+        if members <= set(named):
+            named = [family, *(kind for kind in named if kind not in members)]
+    return named
 
 
 def _member(text: str) -> tuple[str, str]:

@@ -7,9 +7,11 @@ is open, once; what has to survive a restart is read with `Orchestrator.events` 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -18,7 +20,7 @@ import anyio.abc
 import structlog
 
 from orchestrator.events import Event, EventKind, kinds_named
-from orchestrator.foreign import apart, contained
+from orchestrator.foreign import Escaped, apart, contained
 from orchestrator.storage.abc import Committed
 
 log = structlog.get_logger()
@@ -112,14 +114,19 @@ class _Queue:
                 self._wake.set()
 
     async def serve(self) -> None:
-        """Call the function until canceled, whatever it makes of that."""
-        await apart(self._run, "in-process hook", function=repr(self._function))
+        """Call the function with one event after the other, until canceled, whatever it makes of that.
+
+        It may cancel the task it is called in, itself or by a library that leaves a cancellation behind. That task is
+        its own, and another one goes on with what was left of its events.
+        """
+        while True:
+            with suppress(Escaped):
+                await apart(self._run, "in-process hook", function=repr(self._function))
+            log.error("an in-process hook canceled its task", function=repr(self._function))
 
     async def _run(self) -> None:
-        """Call the function with one event after the other."""
+        """Call the function until it has canceled this task."""
         while True:
-            await self._wake.wait()
-            self._wake = anyio.Event()
             while self._events:
                 event = self._events.popleft()
                 try:
@@ -127,4 +134,14 @@ class _Queue:
                         await self._function(event)
                 except Exception:
                     log.exception("an in-process hook raised", function=repr(self._function), kind=str(event.kind))
+                if _canceled():
+                    return
             self.idle.set()
+            await self._wake.wait()
+            self._wake = anyio.Event()
+
+
+def _canceled() -> bool:
+    """Whether a cancellation of this task is under way, or was left behind."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

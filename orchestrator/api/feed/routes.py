@@ -142,6 +142,10 @@ def _wishes(call: Call, project_id: str) -> Selection:
         InvalidRequest: Something cannot be.
     """
     query = Query(call)
+    if call.request.query.get("cursor") == "":  # a client that has lost its place would miss what came meanwhile
+        raise refuse("cursor", "cursor must not be empty")
+    if (query.text("queue") or "false").lower() not in {"true", "false"}:
+        raise refuse("queue", "queue must be true or false")
     cursor = query.text("cursor") or LATEST
     if cursor not in {EARLIEST, LATEST}:
         Cursor.parse(cursor)

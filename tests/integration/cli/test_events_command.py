@@ -36,6 +36,8 @@ def test_events_are_printed_from_a_cursor_on(run: Run, door: list[str]) -> None:
     assert [event["cursor"] for event in rest[:-1]] == [event["cursor"] for event in events[2:]]
     shown = run("events", "--job", job_id, "--kind", "job.completed", "--kind", "job.ready", *door).lines
     assert [line.split()[1:3] for line in shown] == [["job.ready", job_id], ["job.completed", job_id]]
+    told = run("events", "--backend", "aria-1", "--backend", "qpu.aria-2", "--json", *door).documents[:-1]
+    assert {event["backend"] for event in told} == {"qpu.aria-1", "qpu.aria-2"}
 
 
 def test_a_session_is_followed(run: Run, door: list[str], server: Server) -> None:

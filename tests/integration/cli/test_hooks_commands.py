@@ -123,6 +123,7 @@ def test_secrets_rotate_and_hooks_are_switched(run: Run, serve: Serve, receiver:
     assert verified() == [False, True]
     assert run("hooks", "disable", hook_id, *http).lines == [f"disabled {hook_id}"]
     assert "off: disabled by hand" in run("hooks", "list", *http).out
+    assert " job.* " in run("hooks", "list", *http).out  # the family that was asked for, not its nine kinds
     assert run("hooks", "enable", hook_id, "--json", *http).document["disabled_at"] is None
     assert run("hooks", "add", "webhook", f"url={receiver.url}", "--backend", "", *http).err.startswith("error: ")
     unknown = run("hooks", "add", "webhook", f"url={receiver.url}", "--kind", "jobs.*", *http)

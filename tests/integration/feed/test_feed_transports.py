@@ -148,10 +148,21 @@ async def test_families_of_kinds_and_backends(service: Service, client: Client) 
 
 @pytest.mark.parametrize(
     "query",
-    ["kind=nothing.*", "kind=hook.test", "kind=", "backend=aria-9", "backend=", "job=", "session=", "job=x&job="],
+    [
+        "kind=nothing.*",
+        "kind=hook.test",
+        "kind=",
+        "backend=aria-9",
+        "backend=",
+        "job=",
+        "session=",
+        "job=x&job=",
+        "cursor=",
+        "queue=maybe",
+    ],
 )
 async def test_what_nothing_can_match_is_refused_by_name(client: Client, query: str) -> None:
-    """A feed that would stay silent for ever is a mistake."""
+    """A feed that would stay silent for ever is a mistake, and so is one that begins where nobody said."""
     for headers in ({}, STREAM):
         status, answer = await client.ask("GET", f"/events/v1?{query}", headers=headers)
         field = query.partition("=")[0]

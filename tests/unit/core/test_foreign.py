@@ -47,6 +47,12 @@ async def test_answers_and_errors_come_through() -> None:
     async def made_up() -> None:
         raise asyncio.CancelledError
 
+    async def cancel_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await anyio.sleep_forever()
+
     assert await apart(answer, "run") == 3
     with pytest.raises(KeyError, match="odd"):
         await apart(fail, "run")
@@ -54,6 +60,8 @@ async def test_answers_and_errors_come_through() -> None:
         await apart(leave, "run")
     with pytest.raises(Escaped, match="CancelledError"):
         await apart(made_up, "run")
+    with pytest.raises(Escaped, match="CancelledError"):
+        await apart(cancel_itself, "run")
 
 
 async def test_a_cancel_reaches_the_code_as_anyio_has_it() -> None:

@@ -195,3 +195,52 @@ async def test_a_cancel_nobody_asked_for_and_an_exit_are_errors_like_any_other()
         served.notice(batch(1, 2, 3))
         await served.drain()
     assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("awaits", [True, False])
+async def test_a_function_may_cancel_its_own_task(awaits: bool) -> None:
+    """Only that call ends by it: its next events come, other functions and whoever serves them go on."""
+    served, seen, others = Listeners(), list[int](), list[int]()
+
+    async def cancels(event: Event) -> None:
+        seen.append(event.sequence)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        if awaits:
+            await anyio.lowlevel.checkpoint()
+
+    async def notes(event: Event) -> None:
+        await anyio.lowlevel.checkpoint()
+        others.append(event.sequence)
+
+    served.add({COMPLETED}, cancels)
+    served.add({COMPLETED}, notes)
+    ended = False
+    async with serving(served):
+        served.notice(batch(1, 2))
+        await served.drain()
+        served.notice(batch(3))
+        await served.drain()
+        ended = True
+    assert (seen, others, ended) == ([1, 2, 3], [1, 2, 3], True)
+
+
+async def test_a_function_that_is_waited_for_ends_with_the_orchestrator() -> None:
+    """One that hangs is canceled when serving ends, and the queue is not begun anew."""
+    served, calls = Listeners(), list[int]()
+    ended, begun = anyio.Event(), anyio.Event()
+
+    async def hangs(event: Event) -> None:
+        calls.append(event.sequence)
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    served.add({COMPLETED}, hangs)
+    async with serving(served):
+        served.notice(batch(1, 2))
+        await begun.wait()
+    assert (calls, ended.is_set()) == ([1], True)
