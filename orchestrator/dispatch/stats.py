@@ -51,8 +51,8 @@ class QueueStats:
                             backend, job.id, after, job.project_id, job.parent_id, job.spec.session_id, predicted_ms
                         )
                     )
-            elif before is _READY:
-                self.ready(backend).discard(job.id)
+            elif before is _READY and (ranks := self._ready.get(backend)):
+                ranks.discard(job.id)
             change = (after in _WAITING) - (before in _WAITING)
             if not change:
                 continue

@@ -144,7 +144,7 @@ class Writer:
             for _, future in batch:
                 _settle(future, answer)
             return
-        self._fresh.notice(operations, answers, entries)
+        self._fresh.notice(operations, answers)
         if entries:
             self.sequence = entries[-1].event.sequence
             self._tell(entries)

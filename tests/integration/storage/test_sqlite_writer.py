@@ -274,13 +274,14 @@ async def test_results_of_the_last_commits_are_read_from_memory(
         monkeypatch.setattr(store, "_read", read)
         first, second = await opened.submit(), await opened.submit()
         await opened.complete(first, second)
-        body = (await store.results(first.project_id, [first.id]))[first.id]
+        assert set(await store.results(first.project_id, [first.id])) == {first.id}
         assert reads == []
         assert await store.results("another", [first.id]) == {}
         assert reads == ["results"]
-        monkeypatch.setattr(fresh, "MEMORY", len(body))
-        third = await opened.submit()
-        await opened.complete(third)
+        monkeypatch.setattr(fresh, "GENERATION", 1)
+        for _ in range(2):
+            third = await opened.submit()
+            await opened.complete(third)
         assert len(await store.results(first.project_id, [third.id])) == 1
         assert reads == ["results"]
         assert len(await store.results(first.project_id, [first.id, second.id, third.id])) == 3
