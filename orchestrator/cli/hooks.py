@@ -88,7 +88,7 @@ def listing(target: Target, as_json: bool) -> None:
         ]
         for hook in hooks
     ]
-    table(["id", "channel", "state", "target", "kinds", "only"], rows, optional=["only", "kinds"])
+    table(["id", "channel", "state", "target", "kinds", "only"], rows, optional=["only", "kinds"], wrap="target")
 
 
 @command.command()
@@ -152,7 +152,7 @@ def log(hook_id: str, *, limit: int, dead: bool, pending: bool, target: Target, 
     if as_json:
         emit(found)
     else:
-        table(titles, rows, optional=titles[:2:-1])
+        table(titles, rows, optional=[title for title in titles[:2:-1] if title != "detail"], wrap="detail")
 
 
 @command.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 import click
 import msgspec
@@ -84,7 +84,8 @@ def table(
         box=ASCII if out.options.ascii_only else SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False
     )
     for title in columns:
-        grid.add_column(title, no_wrap=title != wrap, overflow="ellipsis", min_width=widths[title])
+        overflow: Literal["fold", "ellipsis"] = "fold" if title == wrap else "ellipsis"
+        grid.add_column(title, no_wrap=title != wrap, overflow=overflow, min_width=widths[title])
     for cells in zip(*columns.values(), strict=True):
         grid.add_row(*cells)
     out.print(grid)

@@ -31,6 +31,7 @@ _TICKETS: Final = f"{PATH}/tickets"
 _MAX_FILTER: Final = 1_000
 #: History is read session by session.
 _MAX_SESSIONS: Final = 100
+_PARAMETERS: Final = frozenset({"cursor", "ticket", "queue", "job", "session", "kind", "backend"})
 #: What scripts of other origins' pages may send, and for how long a browser may remember that.
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST",
@@ -142,6 +143,8 @@ def _wishes(call: Call, project_id: str) -> Selection:
         InvalidRequest: Something cannot be.
     """
     query = Query(call)
+    if unknown := sorted(set(call.request.query) - _PARAMETERS):  # a filter left out in silence is a wrong answer
+        raise refuse(unknown[0], f"a feed has no parameter {unknown[0]}", "unknown_field")
     if call.request.query.get("cursor") == "":  # a client that has lost its place would miss what came meanwhile
         raise refuse("cursor", "cursor must not be empty")
     if (query.text("queue") or "false").lower() not in {"true", "false"}:

@@ -169,6 +169,13 @@ async def test_what_nothing_can_match_is_refused_by_name(client: Client, query: 
         assert (status, answer["validation"]) == (400, {"keys": [field], "source": "query"})
 
 
+async def test_a_parameter_that_there_is_not_is_refused(client: Client) -> None:
+    """A misspelt filter would let everything through."""
+    status, answer = await client.ask("GET", "/events/v1?kinds=job.failed", headers=STREAM)
+    assert (status, answer["code"]) == (422, "unknown_field")
+    assert answer["validation"] == {"keys": ["kinds"], "source": "query"}
+
+
 async def test_a_ticket_opens_one_feed_once(service: Service, client: Client) -> None:
     """Without a key in the header, for the project of the key that asked for it; a revoked key takes it along."""
     job_id = await finished(service, client)
