@@ -22,13 +22,15 @@ T = TypeVar("T")
 
 #: Time for a coroutine to end once it was canceled; after that it is left behind.
 GRACE_S: Final = 1.0
+#: Characters of what foreign code says.
+_LONGEST: Final = 2_000
 
 
 class Escaped(Exception):
     """Foreign code raised what no ``except Exception`` catches, such as `SystemExit`."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
+        super().__init__(f"{type(error).__name__}: {legible(error)}")
         self.name = type(error).__name__
 
 
@@ -74,7 +76,17 @@ def reason_of(error: Exception) -> str:
     """What was raised and what it says, for people; taken out of groups that hold nothing else."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return str(error) if isinstance(error, Escaped) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, Escaped) else f"{type(error).__name__}: {legible(error)}"
+
+
+def legible(value: object, longest: int = _LONGEST) -> str:
+    """The words of foreign code, cut to what can be stored and shown: they may hold anything, or be none at all."""
+    try:
+        with contained():
+            said = str(value)
+    except Exception:
+        return f"({type(value).__name__} that cannot be told)"
+    return said[:longest].encode("utf-8", "replace").decode().replace("\0", " ")
 
 
 async def apart(run: Callable[[], Awaitable[T]], what: str, *, grace_s: float | None = None, **whose: object) -> T:

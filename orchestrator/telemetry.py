@@ -122,8 +122,11 @@ class Telemetry(Collector):
 # -- the log of the service ---------------------------------------------------------------
 
 _SECRET_NAME: Final = re.compile(r"authorization|secret|password|token|api_?key|^key$", re.IGNORECASE)
-_SECRET_TEXT: Final = re.compile(r"[A-Za-z]+_[0-9a-f]{8,}_[0-9a-f]{20,}|apikey\s+\S+", re.IGNORECASE)
+#: Tried at the first letter of a word alone: from each letter of a long word on, it would read the rest of it again.
+_SECRET_TEXT: Final = re.compile(r"(?<![A-Za-z])[A-Za-z]+_[0-9a-f]{8,}_[0-9a-f]{20,}|apikey\s+\S+", re.IGNORECASE)
 _HIDDEN: Final = "[hidden]"
+#: Characters of one text; an exception may carry the answer of a whole device.
+_LONGEST: Final = 20_000
 
 
 def redact(_logger: object, _method: str, entry: Any) -> Any:
@@ -133,7 +136,7 @@ def redact(_logger: object, _method: str, entry: Any) -> Any:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(_HIDDEN, value)
+        return _SECRET_TEXT.sub(_HIDDEN, value)[:_LONGEST].encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return redact(None, "", {str(name): inner for name, inner in value.items()})
     if isinstance(value, list | tuple):

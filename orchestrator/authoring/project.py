@@ -29,8 +29,8 @@ FILES: Final = {
 
 _LONGEST: Final = 50
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
-#: Words of Python's own that a package would hide, and the folder of the project's tests.
-_TAKEN: Final = sys.stdlib_module_names | {"orchestrator", "tests"}
+#: Words of Python's own that a package would hide, or be hidden by, and the folder of the project's tests.
+_TAKEN: Final = sys.stdlib_module_names | {"orchestrator", "test", "tests"}
 
 
 class ProjectRefused(ValueError):

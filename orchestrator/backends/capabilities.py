@@ -17,6 +17,8 @@ QIS_GATES: Final = (
 
 #: A price; the bound excludes NaN and infinity, which TOML can spell.
 Price = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+#: With none nothing would ever be handed over.
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class NoiseModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,8 +106,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     error_mitigations: tuple[str, ...] = ()
     physics: str | None = None
     seeded: bool = True
-    concurrency: int = 1
-    batch: int = 1
+    concurrency: AtLeastOne = 1
+    batch: AtLeastOne = 1
     families: bool = False
     cancel: bool = True
     recovers: bool = False

@@ -60,6 +60,12 @@ async def guarded_batch(
             outcomes = list(await run_batch(attempts))
         if len(outcomes) == len(attempts):
             return outcomes
+        log.error(
+            "adapter answers too few or too many",
+            backend=attempts[0].job.backend,
+            answers=len(outcomes),
+            jobs=len(attempts),
+        )
         error = ExecutionError("InternalError", f"the backend gave {len(outcomes)} answers for {len(attempts)} jobs")
     except Exception as raised:
         error = execution_error(raised, attempts)

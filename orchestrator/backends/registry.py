@@ -18,7 +18,7 @@ from orchestrator.backends.abc import Adapter, AdapterContext, Capabilities
 from orchestrator.backends.standing import Standings
 from orchestrator.clock import Clock
 from orchestrator.errors import AdapterUnavailable, BackendNotFound, BackendRetired
-from orchestrator.foreign import apart, contained, name_of, reason_of
+from orchestrator.foreign import apart, contained, legible, name_of, reason_of
 from orchestrator.model import BackendState, Characterization
 from orchestrator.storage.abc import Store
 from orchestrator.storage.ledger import calibration
@@ -108,9 +108,10 @@ class Backends:
                 raise _TooLong  # noqa: TRY301 - to be closed like one that raises
             return asked(adapter)
         except AdapterUnavailable as problem:
-            log.error("adapter cannot be served", adapter=adapter.name, reason=problem.reason)  # noqa: TRY400
+            reason = legible(problem.reason)
+            log.error("adapter cannot be served", adapter=adapter.name, reason=reason)  # noqa: TRY400
             await self.close(adapter)
-            raise
+            raise AdapterUnavailable(adapter.name, reason) from problem
         except _TooLong:
             log.error("adapter does not open", adapter=adapter.name)  # noqa: TRY400 - our trace says nothing
             await self.close(adapter)
@@ -273,6 +274,11 @@ def asked(adapter: Adapter) -> Offer:
         served, initial = tuple(adapter.capabilities()), tuple(adapter.initial_characterizations())
     if wrong := [item for item in served if not isinstance(item, Capabilities)]:
         raise TypeError(f"capabilities() answers a {type(wrong[0]).__name__}")
+    for item in served:
+        try:
+            msgspec.json.decode(msgspec.json.encode(item), type=Capabilities)  # structs do not check their members
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            raise TypeError(f"capabilities() answers a member that cannot be: {error}") from error
     return Offer(adapter, served, initial)
 
 

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 FORCED: Final = 4
 #: For closing, beyond the time that running attempts have: with the default of those, nine seconds in all.
 CLOSING_S: Final = 6.0
-#: For threads to end, once everything is closed.
+#: For threads to end, once everything is closed, as far as the time for that is not over.
 THREADS_S: Final = 1.0
 #: In the environment of a process that was started anew: the port, 0 if it did not listen before, and its locks.
 AGAIN: Final = "ORCHESTRATOR_AGAIN"
@@ -110,8 +110,9 @@ class Ending:
 
     def _limit(self) -> None:
         """End the process when the time is up; or a moment after all is closed, should threads of plugins hold it."""
+        until = time.monotonic() + self._limit_s
         if self._closed.wait(self._limit_s):
-            threading.Event().wait(THREADS_S)
+            threading.Event().wait(max(0.0, min(THREADS_S, until - time.monotonic())))
             _tell("warning", "ended without threads that do not end", threads=_threads())
             os._exit(0)
         found = blocker(sys._current_frames().get(self._main), self.adapters())

@@ -20,6 +20,7 @@ from orchestrator.backends.registry import settings_of
 from orchestrator.cli import DONE, NO
 from orchestrator.cli.output import console, emit
 from orchestrator.errors import AdapterUnavailable
+from orchestrator.foreign import reason_of
 from orchestrator.loading import NotLoaded, installed, load
 from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
@@ -85,7 +86,7 @@ async def _info(name: str, settings: Settings) -> Info:
     except AdapterUnavailable as problem:
         return Info(**known, problem=problem.reason)
     except Exception as error:
-        return Info(**known, problem=f"it does not tell its capabilities: {type(error).__name__}: {error}")
+        return Info(**known, problem=f"it does not tell its capabilities: {reason_of(error)}")
 
 
 def _channel(point: EntryPoint, settings: Settings) -> Info:

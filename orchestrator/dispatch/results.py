@@ -5,6 +5,7 @@ Structs do not check their members when they are made, so each answer is brought
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -12,6 +13,7 @@ import msgspec
 
 from orchestrator.backends.abc import Prepared
 from orchestrator.errors import OrchestratorError
+from orchestrator.foreign import legible
 from orchestrator.model import Failure, Job, Result
 
 #: Probabilities are rounded at 12 decimals each, so their sum may be off by half a unit for each outcome.
@@ -51,16 +53,12 @@ class InvalidResult(OrchestratorError):
 
 def failure(code: object, message: object) -> Failure:
     """A failure in an adapter's words, cut to what can be stored and shown."""
-    return Failure(code=_text(code, _LONGEST_CODE), message=_text(message, _LONGEST_MESSAGE))
+    return Failure(code=legible(code, _LONGEST_CODE), message=legible(message, _LONGEST_MESSAGE))
 
 
 def text(value: object) -> str:
     """An adapter's words for people, cut to what can be stored and shown."""
-    return _text(value, _LONGEST_MESSAGE)
-
-
-def _text(value: object, longest: int) -> str:
-    return str(value)[:longest].encode("utf-8", "replace").decode().replace("\0", " ")
+    return legible(value, _LONGEST_MESSAGE)
 
 
 def prepared(answer: object) -> Prepared | Failure:
@@ -126,6 +124,10 @@ def _foreign(answer: Result) -> str:
         values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
         if (odd := next((each for each in values if type(each) not in (int, float)), None)) is not None:
             return f"{member} has a value of type {_type(odd)}; use {plain}(...)"
+        if (
+            odd := next((each for each in values if type(each) is float and not math.isfinite(each)), None)
+        ) is not None:
+            return f"{member} has the value {odd}, which is no number"
     return ""
 
 

@@ -90,7 +90,7 @@ class Channels:
             await apart(partial(channel.open, context), "open", channel=name)
         except Exception as error:
             log.exception("channel failed to open", channel=name)
-            raise ChannelUnavailable(name, f"{type(error).__name__}: {error}") from error
+            raise ChannelUnavailable(name, reason_of(error)) from error
         return channel
 
     async def _made(self, name: str) -> Channel:

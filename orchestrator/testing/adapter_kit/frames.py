@@ -10,6 +10,7 @@ from typing import Final
 import anyio
 
 import orchestrator
+from orchestrator.foreign import Escaped, legible
 
 _HOUSE: Final = str(Path(orchestrator.__file__).parent)
 #: Files of the runtime: the standard library and what the event loop is made of, not all that is installed.
@@ -44,5 +45,6 @@ def told_of(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     place = told(traceback.extract_tb(error.__traceback__))
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    said = legible(error)
+    text = said if isinstance(error, Escaped) else f"{type(error).__name__}: {said}" if said else type(error).__name__
     return f"{text}, at {place}" if place else text

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,10 @@ class Watch:
     raised: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("serve", "prepare", "cancel", "heartbeat", "recover", "aclose"):
+        watched = ["serve", "prepare", "cancel", "heartbeat", "recover", "aclose"]
+        if overrides(self.adapter, "run_batch"):
+            watched.append("run_batch")
+        for name in watched:
             setattr(self.adapter, name, getattr(self, f"_{name}")(getattr(self.adapter, name)))
 
     # -- what the adapter is told -----------------------------------------------------------
@@ -87,6 +90,24 @@ class Watch:
             except Exception as error:
                 self.raised.update(dict.fromkeys((attempt.id for attempt in attempts), told_of(error)))
                 raise
+
+        return watched
+
+    def _run_batch(self, run_batch: Callable[..., Any]) -> Any:
+        async def watched(attempts: Sequence[Attempt]) -> Any:
+            try:
+                answers = await called(run_batch, attempts)
+            except ExecutionError:
+                raise
+            except Exception as error:
+                if len(attempts) > 1:  # hidden else: each is run again alone
+                    self.faults.append(f"run_batch raised {told_of(error)} for {len(attempts)} jobs at once")
+                raise
+            if isinstance(answers, Sized) and len(answers) != len(attempts):  # hidden likewise
+                self.faults.append(
+                    f"run_batch gave {len(answers)} answers for {len(attempts)} jobs, where it gives one for each"
+                )
+            return answers
 
         return watched
 

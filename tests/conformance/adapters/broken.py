@@ -50,6 +50,25 @@ def caught_by(check: str, words: str) -> Callable[[F], F]:
     return add
 
 
+@caught_by("told_once", "run_batch raised IndexError: two at most, at broken.py")
+class RaisesForMany(SoundBatch):
+    """Hidden by the orchestrator, which runs each of them again alone."""
+
+    async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        if len(attempts) > 2:
+            raise IndexError("two at most")
+        return await super().run_batch(attempts)
+
+
+@caught_by("told_once", "where it gives one for each")
+class AnswersTooFew(SoundBatch):
+    """Hidden by the orchestrator, which runs each of them again alone."""
+
+    async def run_batch(self, attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        answers = await super().run_batch(attempts)
+        return answers[:2]
+
+
 # -- results --------------------------------------------------------------------------------
 
 

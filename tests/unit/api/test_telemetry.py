@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 
 import prometheus_client
 import pytest
@@ -75,3 +76,26 @@ def test_the_service_log_is_json_without_locals() -> None:
     assert [line["event"] for line in lines] == ["it broke"]
     assert lines[0]["job_id"] == "j"
     assert SECRET not in stream.getvalue()
+
+
+def test_whatever_is_logged_is_written() -> None:
+    """Half a surrogate pair, an exception that cannot be told, a huge number of letters: none holds up who logs it."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    stream = io.StringIO()
+    try:
+        configure_logging("info", stream)
+        log = structlog.get_logger()
+        for error in (RuntimeError("from a device: \udcff"), Mute(), RuntimeError("y" * 3_000_000)):
+            began = time.perf_counter()
+            log.error("it broke", said="\ud800", exc_info=error)
+            assert time.perf_counter() - began < 1.0  # once it took minutes, in which no thread could run
+    finally:
+        structlog.reset_defaults()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["said"] for line in lines] == ["\\ud800"] * 3
+    assert lines[0]["exception"][0]["exc_value"] == "from a device: \\udcff"
+    assert len(stream.getvalue()) < 100_000

@@ -41,6 +41,7 @@ def test_names_follow_from_one(name: str, expected: Names) -> None:
         ("x" * 51, "at most 50"),
         ("json", "a word of Python"),
         ("class", "a word of Python"),
+        ("test", "a word of Python"),
         ("tests", "a word of Python"),
         ("orchestrator", "a word of Python or of the orchestrator"),
         ("pytest", "is installed here"),

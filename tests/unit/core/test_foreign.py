@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 from structlog.testing import capture_logs
 
-from orchestrator.foreign import Escaped, apart
+from orchestrator.foreign import Escaped, apart, reason_of
 from orchestrator.process import loop_factory
 
 
@@ -125,3 +125,26 @@ async def test_the_host_s_own_end_does_not_wait_for_it(factory: Callable[[], asy
     with capture_logs(), anyio.fail_after(30):
         await anyio.to_thread.run_sync(run, host)
     gc.collect()
+
+
+class Mute(Exception):
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("from a device: \udcff\0"), "RuntimeError: from a device: ? "),
+        (Mute(), "Mute: (Mute that cannot be told)"),
+        (Escaped(SystemExit(Mute())), "SystemExit: (SystemExit that cannot be told)"),
+        (ExceptionGroup("all", [Mute()]), "Mute: (Mute that cannot be told)"),
+        (RuntimeError("y" * 1_000_000), "RuntimeError: " + "y" * 2_000),
+    ],
+    ids=["unicode", "mute", "escaped", "group", "long"],
+)
+def test_a_reason_can_always_be_told(error: Exception, told: str) -> None:
+    """It is stored, logged and shown, whatever was raised."""
+    assert reason_of(error) == told

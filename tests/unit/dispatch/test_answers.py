@@ -20,6 +20,8 @@ ANSWERS: list[tuple[dict[str, Any], str]] = [
     ({"shots": [np.int64(1)] * 100}, "shots has a value of type numpy.int64; use int(...)"),
     ({"shots": np.ones(100, int)}, "shots is of type numpy.ndarray, not a list"),
     ({"execution_ms": np.int32(1)}, "execution_ms has a value of type numpy.int32; use int(...)"),
+    ({"probabilities": {1: float("nan")}}, "probabilities has the value nan, which is no number"),
+    ({"probabilities": {1: float("inf")}}, "probabilities has the value inf, which is no number"),
     ({"probabilities": {"1": 1.0}}, "probabilities has the key '1'; outcomes are integers"),
     ({"counts": {"1": 100}}, "counts has the key '1'; outcomes are integers"),
     ({"counts": {True: 100}}, "counts has a key of type bool; use int(...)"),

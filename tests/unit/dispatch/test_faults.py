@@ -203,3 +203,16 @@ async def test_a_batch_that_exits_is_run_again_one_by_one() -> None:
     assert isinstance(good, Result)
     assert isinstance(bad, ExecutionError)
     assert isinstance(also, Result)
+
+
+async def test_a_batch_with_too_few_answers_is_named_in_the_log() -> None:
+    """Its jobs are run again alone, so nothing else would tell of it."""
+
+    async def short(attempts: Sequence[Attempt]) -> list[Result | ExecutionError]:
+        return [Result(qubits=1, probabilities={0: 1.0}) for _ in attempts[:2]]
+
+    with capture_logs() as logs:
+        outcomes = await guarded_batch(short, [attempt_of(name) for name in "abc"])
+    assert all(isinstance(outcome, Result) for outcome in outcomes)
+    [line] = [line for line in logs if line["event"] == "adapter answers too few or too many"]
+    assert (line["backend"], line["answers"], line["jobs"]) == ("lab", 2, 3)

@@ -109,7 +109,8 @@ async def check_leaves_nothing(bench: Bench) -> None:
         assert not (number and left), f"it left {len(left)} threads running: {', '.join(left)}"
     first, last = after[0], after[-1]
     processes = last.children - first.children
-    assert len(processes) < _ROUNDS - 1, f"it leaves child processes behind, one more with each close: {processes}"
+    pids = ", ".join(map(str, sorted(processes)))
+    assert len(processes) < _ROUNDS - 1, f"it leaves child processes behind, one more with each close: {pids}"
     files = {name: more for name, more in (last.files - first.files).items() if more >= _ROUNDS - 1}
     assert not files, f"it leaves files open, more with each close: {', '.join(sorted(files))}"
 

@@ -126,7 +126,7 @@ async def check_families(bench: Bench) -> None:
 
 
 async def check_told_once(bench: Bench) -> None:
-    """Each attempt is answered once, and only attempts that were handed over."""
+    """Each attempt is answered once, batches in one piece, and only attempts that were handed over."""
     async with hosted(bench) as host:
         await _all_through(host)
         told = [fault for fault in host.watch.faults if "progress" not in fault]
