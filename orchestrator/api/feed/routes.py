@@ -31,7 +31,7 @@ _TICKETS: Final = f"{PATH}/tickets"
 _MAX_FILTER: Final = 1_000
 #: History is read session by session.
 _MAX_SESSIONS: Final = 100
-_PARAMETERS: Final = frozenset({"cursor", "ticket", "queue", "job", "session", "kind", "backend"})
+_PARAMETERS: Final = frozenset({"cursor", "queue", "job", "session", "kind", "backend"})
 #: What scripts of other origins' pages may send, and for how long a browser may remember that.
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST",
@@ -52,9 +52,13 @@ def routes(
         tickets: Those that open a feed here without a key.
     """
 
+    parameters = _PARAMETERS | {"project" if tickets is None else "ticket"}
+
     async def feed(call: Call) -> web.StreamResponse:
         check_origin(call.request, call.context.origins)
         principal = call.principal = _admitted(call, tickets)
+        if unknown := sorted(set(call.request.query) - parameters):  # a filter left out in silence is a wrong answer
+            raise refuse(unknown[0], f"a feed has no parameter {unknown[0]}", "unknown_field")
         selection = _wishes(call, project_of(call))
         cursor = call.request.headers.get("Last-Event-ID") or Query(call).text("cursor") or LATEST
         start, resume = Start(0), None
@@ -143,8 +147,6 @@ def _wishes(call: Call, project_id: str) -> Selection:
         InvalidRequest: Something cannot be.
     """
     query = Query(call)
-    if unknown := sorted(set(call.request.query) - _PARAMETERS):  # a filter left out in silence is a wrong answer
-        raise refuse(unknown[0], f"a feed has no parameter {unknown[0]}", "unknown_field")
     if call.request.query.get("cursor") == "":  # a client that has lost its place would miss what came meanwhile
         raise refuse("cursor", "cursor must not be empty")
     if (query.text("queue") or "false").lower() not in {"true", "false"}:
