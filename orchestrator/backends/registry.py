@@ -1,6 +1,6 @@
 """The backends of one orchestrator: who serves them, what they can do, where they stand.
 
-Adapters are opened one by one; one that is broken is reported by name and reason and takes nothing else down.
+Adapters are opened side by side; one that is broken is reported by name and reason and takes nothing else down.
 """
 
 from __future__ import annotations
@@ -84,12 +84,21 @@ class Backends:
     # -- adapters -----------------------------------------------------------------------
 
     async def open(self, adapters: Sequence[Adapter], context: Callable[[Adapter], AdapterContext]) -> None:
-        """Open adapters and serve what they offer; one that raises is reported, not fatal."""
-        for adapter in adapters:
+        """Open adapters and serve what they offer, the first ones first; one that raises is reported, not fatal."""
+        opened: dict[int, Offer | AdapterUnavailable] = {}
+
+        async def open_one(place: int, adapter: Adapter) -> None:
             try:
-                offer = await self.offered(adapter, context)
+                opened[place] = await self.offered(adapter, context)
             except AdapterUnavailable as problem:
-                self.problems.append(problem)
+                opened[place] = problem
+
+        async with anyio.create_task_group() as tasks:
+            for place, adapter in enumerate(adapters):
+                tasks.start_soon(open_one, place, adapter)
+        for _, offer in sorted(opened.items()):
+            if isinstance(offer, AdapterUnavailable):
+                self.problems.append(offer)
             else:
                 await self.calibrate(offer, self.admit(offer))
 

@@ -138,6 +138,23 @@ async def test_one_that_does_not_open_in_time_is_left_out(monkeypatch: pytest.Mo
     adapter.enough.set()
 
 
+async def test_nobody_waits_for_a_slow_one_to_open() -> None:
+    """Adapters are opened side by side, and served in the order they were named."""
+    second_opened = anyio.Event()
+
+    class First(ScriptedAdapter):
+        async def open(self, context: AdapterContext) -> None:
+            await second_opened.wait()
+
+    class Second(ScriptedAdapter):
+        async def open(self, context: AdapterContext) -> None:
+            second_opened.set()
+
+    with anyio.fail_after(LIMIT_S):
+        async with serving(First("first"), Second("second")) as service:
+            assert service.backends.names() == ["first", "second"]
+
+
 async def test_one_that_is_removed_is_left_behind() -> None:
     """Disabling gives what runs its time, then goes on; late news of it change nothing."""
     adapter = Stubborn("run")
