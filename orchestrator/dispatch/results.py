@@ -23,6 +23,8 @@ _MOST_BYTES: Final = 256 * 1024 * 1024
 #: Widest register; a circuit has at most that many wires.
 _MOST_QUBITS: Final = 1024
 
+#: A century, milliseconds.
+_MOST_MS: Final = 100 * 366 * 86_400_000
 #: Largest amount that still has its millionths as a float, and what names a currency.
 _MOST_MONEY: Final = 1e9
 _UNIT: Final = re.compile("[a-zA-Z]{3,10}")
@@ -161,10 +163,12 @@ def _fault(job: Job, result: Result) -> str | None:
             return f"{len(result.shots)} shots are listed, not the {job.spec.shots} asked for"
         if not (min(result.shots) >= 0 and max(result.shots) < limit):
             return f"the outcome of a shot does not fit {result.qubits} qubits"
-    if result.execution_ms is not None and result.execution_ms < 0:
-        return "the execution time is negative"
-    if result.predicted_execution_ms is not None and result.predicted_execution_ms < 0:
-        return "the predicted execution time is negative"
+    times = {"execution time": result.execution_ms, "predicted execution time": result.predicted_execution_ms}
+    for name, value in times.items():
+        if value is not None and value < 0:
+            return f"the {name} is negative"
+        if value is not None and value > _MOST_MS:
+            return f"the {name} is {value} ms, more than a century"
     if result.cost is not None and not (0.0 <= result.cost.value <= _MOST_MONEY and _UNIT.fullmatch(result.cost.unit)):
         return "the cost is not an amount of a currency"
     return None

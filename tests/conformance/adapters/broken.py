@@ -133,6 +133,12 @@ class NegativeTime(_Changed):
         return replace(result, execution_ms=-1)
 
 
+@caught_by("plain_job", "more than a century")
+class AbsurdTime(_Changed):
+    def changed(self, result: Result) -> Result:
+        return replace(result, execution_ms=2**70)
+
+
 @caught_by("plain_job", "the cost is not an amount of a currency")
 class NegativeCost(_Changed):
     def changed(self, result: Result) -> Result:
