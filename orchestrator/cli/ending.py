@@ -116,14 +116,15 @@ class Ending:
             _tell("warning", "ended without threads that do not end", threads=_threads())
             os._exit(0)
         found = blocker(sys._current_frames().get(self._main), self.adapters())
-        _tell("critical", "ended by force", after_s=self._limit_s, code=FORCED, **_place(found), threads=_threads())
+        place = {} if found is None else found.words
+        _tell("critical", "ended by force", after_s=self._limit_s, code=FORCED, **place, threads=_threads())
         os._exit(FORCED)
 
     def again(self, found: Blocker) -> None:
         """Start anew, since the event loop is stuck; not if the process is to end anyway."""
         if self.begun:
             return
-        _tell("critical", "starting anew", **_place(found))
+        _tell("critical", "starting anew", **found.words)
         environment = {**os.environ, AGAIN: " ".join(map(str, (self.port, *hand_on())))}
         try:
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - our own command
@@ -151,13 +152,6 @@ def resumed() -> int | None:
         if not ended:
             threading.Event().wait(0.01)
     return port
-
-
-def _place(found: Blocker | None) -> dict[str, Any]:
-    if found is None:
-        return {}
-    whose = {"adapter": found.name} if found.name else {}
-    return {**whose, "file": found.file, "line": found.line, "function": found.function}
 
 
 def _threads() -> list[str]:

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -64,6 +64,12 @@ class Blocker(NamedTuple):
     def place(self) -> str:
         """For people."""
         return f"{self.file}:{self.line} ({self.function})"
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """For the log: the adapter, if it is known, and the place."""
+        whose = {"adapter": self.name} if self.name else {}
+        return {**whose, "file": self.file, "line": self.line, "function": self.function}
 
 
 def blocker(frame: FrameType | None, adapters: Iterable[Adapter]) -> Blocker | None:
@@ -204,13 +210,7 @@ class Watchdog:
         if found is None or not found.name or (found.file, found.line) in self._known:
             return
         self._known.add((found.file, found.line))
-        log.warning(
-            "adapter blocks the event loop",
-            adapter=found.name,
-            file=found.file,
-            line=found.line,
-            function=found.function,
-        )
+        log.warning("adapter blocks the event loop", **found.words)
         if found.running:
             self._loop.call_soon_threadsafe(self._on_blocked, found)
 
@@ -218,15 +218,7 @@ class Watchdog:
         found = self._found()
         if found is None:  # the thread of the loop has ended
             return
-        whose = {"adapter": found.name} if found.name else {}
-        log.error(
-            "the event loop stands still",
-            for_s=self._limit_s,
-            **whose,
-            file=found.file,
-            line=found.line,
-            function=found.function,
-        )
+        log.error("the event loop stands still", for_s=self._limit_s, **found.words)
         self._on_stuck(found)
 
 

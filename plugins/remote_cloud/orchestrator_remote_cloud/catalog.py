@@ -18,6 +18,7 @@ import structlog
 
 from orchestrator.backends.abc import Capabilities, NoiseModel, Prices
 from orchestrator.backends.check import DEBIASING, SYMMETRY_VERIFICATION
+from orchestrator.circuits.gates import GATES
 from orchestrator.model import CIRCUIT, Characterization
 from orchestrator_remote_cloud.link import V04, Link
 from orchestrator_remote_cloud.settings import RemoteSettings
@@ -35,8 +36,6 @@ _BY_GATE: Final = "gates"
 _COST_MODELS: Final = {_BY_GATE: "2QGE_operations", "compute_second": "QCT"}
 #: Namespace of the ids of calibrations.
 _CALIBRATIONS: Final = UUID("7c1d8f1e-5a0f-4b57-9a53-4d0a8d0c9f36")
-#: Native gates of the contract: what a remote may have that lists none.
-_NATIVE_GATES: Final = ("gpi", "gpi2", "ms", "zz", "nop")
 _AVAILABLE: Final = "available"
 _RETIRED: Final = "retired"
 
@@ -264,7 +263,7 @@ def capabilities(local: str, backend: RemoteBackend, rates: Rates, settings: Rem
         qubits=backend.qubits,
         kind="simulator" if simulator else "qpu",
         gates=tuple(backend.supported_gates or ()),
-        native_gates=_NATIVE_GATES if natives is None else tuple(natives),
+        native_gates=tuple(GATES["native"] if natives is None else natives),
         noise_models={name: NoiseModel(qubits=backend.qubits) for name in backend.noise_models or ()},
         error_mitigations=(DEBIASING, SYMMETRY_VERIFICATION) if mitigations is None else tuple(mitigations),
         physics=_physics(backend.backend),

@@ -330,6 +330,13 @@ async def ended(orchestrator: Orchestrator, job: Job, clock: ManualClock, step_s
     return waiting.result()
 
 
+async def failure_of(orchestrator: Orchestrator, job: Job, clock: ManualClock) -> tuple[str, str]:
+    """Code and message of a job's failure, once it has ended."""
+    job = await ended(orchestrator, job, clock)
+    assert job.outcome.failure is not None
+    return job.outcome.failure.code, job.outcome.failure.message
+
+
 async def submitted(orchestrator: Orchestrator, backend: str = BACKEND, **options: Any) -> Job:
     """A job of one flip."""
     return await orchestrator.submit(FLIP, backend=backend, **options)

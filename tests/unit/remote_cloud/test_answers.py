@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from orchestrator.errors import Unavailable
 from orchestrator.lifecycle import JobStatus
-from orchestrator.model import Job, JobSpec, Noise
+from orchestrator.model import JobSpec, Noise
 from orchestrator.service import Orchestrator
 from orchestrator.testing.adapters import FLIP
 from orchestrator.testing.clock import ManualClock
@@ -20,28 +20,11 @@ from tests.unit.remote_cloud.scripted import (
     SIMULATOR,
     Cloud,
     ended,
+    failure_of,
     in_front,
     submitted,
     until,
 )
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Time."""
-    return ManualClock()
-
-
-@pytest.fixture
-def cloud(clock: ManualClock) -> Cloud:
-    """A vendor's cloud."""
-    return Cloud(clock)
-
-
-async def failure_of(service: Orchestrator, job: Job, clock: ManualClock) -> tuple[str, str]:
-    job = await ended(service, job, clock)
-    assert job.outcome.failure is not None
-    return job.outcome.failure.code, job.outcome.failure.message
 
 
 def watched(service: Orchestrator) -> list[str]:

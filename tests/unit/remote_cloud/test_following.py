@@ -25,6 +25,7 @@ from tests.unit.remote_cloud.scripted import (
     Cloud,
     Fronting,
     ended,
+    failure_of,
     image,
     in_front,
     submitted,
@@ -40,24 +41,6 @@ CALIBRATION = {
     "fidelity": {"spam": {"median": 0.99}},
     "timing": {"readout": 0.0002, "reset": 0.00002},
 }
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Time."""
-    return ManualClock()
-
-
-@pytest.fixture
-def cloud(clock: ManualClock) -> Cloud:
-    """A vendor's cloud."""
-    return Cloud(clock)
-
-
-async def failure_of(service: Orchestrator, job: Job, clock: ManualClock) -> tuple[str, str]:
-    job = await ended(service, job, clock)
-    assert job.outcome.failure is not None
-    return job.outcome.failure.code, job.outcome.failure.message
 
 
 async def test_results_costs_warnings_and_times_come_along(cloud: Cloud, clock: ManualClock) -> None:
